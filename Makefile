@@ -1,0 +1,47 @@
+# `make demo` and `make test` need python3, python3-venv, make and git; they fetch the rest.
+
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?=
+BENCH ?=
+
+.PHONY: help demo test test-fast lint format bench clean
+
+help:
+	@echo "make demo        the main job on this machine; ARGS=\"--help\" lists its options"
+	@echo "make test        all checks and tests"
+	@echo "make test-fast   what to run before each commit (under 2 minutes)"
+	@echo "make lint        ruff and mypy"
+	@echo "make format      ruff format"
+	@echo "make bench       all benchmarks; BENCH=NAME for one; results in build/bench/"
+	@echo "make clean       remove .venv and build"
+
+# What a target prints on standard output is its own: setting up speaks on standard error.
+.venv/.%: pyproject.toml scripts/setup
+	@scripts/setup $* "$(PYTHON)" >&2
+
+demo: .venv/.emulator
+	@$(BIN)/mote demo $(ARGS)
+
+lint: .venv/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test-fast: lint
+	@scripts/packages mosquitto mosquitto-clients >&2
+	$(BIN)/pytest -m "not slow and not emulator" $(ARGS)
+
+test: test-fast
+	$(BIN)/pytest -m "slow or emulator" $(ARGS)
+
+bench: .venv/.dev
+	@scripts/packages mosquitto >&2
+	$(BIN)/python -m tests.bench $(BENCH)
+
+clean:
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis
