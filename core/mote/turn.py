@@ -1,0 +1,156 @@
+"""One turn: from an ask to the answer that somebody acknowledged.
+
+    NEW ----REQ----> WAITING --REPLY_END--> CALLING <--START / RESULT--> (running)
+     ^                  | FAIL                 |
+     +-- results in ----|----------------------+  calls left: next call; none in the reply: done
+                        v
+     any state but ANSWERED --ANSWER--> ANSWERED --SENT--> closed, and forgotten
+
+CANCEL, TIMEOUT and FAIL only note why the turn must end (`ending`): what runs is stopped and
+recorded first. `Turn.apply` is the one place where a turn changes, and records are all that
+changes it; `decide` says from the state alone what is due.
+"""
+
+from . import records as r
+from .const import const
+
+NEW = const(0)
+WAITING = const(1)
+CALLING = const(2)
+ANSWERED = const(3)
+
+# what `decide` may say is due
+NOTHING = const(0)
+REQUEST = const(1)  # record a model request
+CALL = const(2)  # run the call at `index`
+STOP = const(3)  # stop the call that runs
+FORGET = const(4)  # record that the outcome of an interrupted call is not known
+FINISH = const(5)  # record the answer
+PUBLISH = const(6)  # send the answer
+
+
+class Limits:
+    """What a turn and the device may use. Every number is a bound, stated in `moted.toml`."""
+
+    open_turns = 8
+    steps = 8  # model requests a turn
+    calls = 16  # tool calls a turn
+    tokens = 50000  # a turn, as the provider counts them
+    turn_ms = 300000
+    restarts = 5  # of the device during one turn
+    ask_bytes = 768
+    result_bytes = 512
+    reply_bytes = 4096
+    part_bytes = 512  # of a reply in one message and one record
+    asks_per_hour = 600
+    asks_burst = 10
+    seen_asks = 32  # ask ids that are remembered
+
+    def worst_turn(self):
+        """Bytes of log that one turn can need at most, framing included."""
+        step = self.reply_bytes + self.reply_bytes // 4 + 128
+        return self.ask_bytes + self.steps * step + self.calls * (self.result_bytes + 384) + 512
+
+
+class Turn:
+    """The state of one open turn."""
+
+    def __init__(self, seq, session, key):
+        self.seq = seq  # of its ASK
+        self.session = session
+        self.key = key  # hash of the ask's id, or None
+        self.state = NEW
+        self.req = 0  # of the newest REQ,
+        self.id = b""  # and its chain hash, 16 bytes
+        self.got = 0  # bytes of its reply in the log
+        self.ncalls = 0  # calls in its reply
+        self.index = 0  # of the call that is next or runs
+        self.running = False
+        self.interrupted = False  # the device stopped while it ran
+        self.effect = 0
+        self.steps = 0
+        self.calls = 0
+        self.tokens = 0
+        self.restarts = 0
+        self.how = 0
+        self.ending = None  # why it must end
+        self.answer = 0  # sequence number of the ANSWER
+        # not state: what the driver was given and the timers that it runs
+        self.issued = False
+        self.until_ms = 0
+        self.ask_at_ms = 0
+
+    def apply(self, kind, seq, h, u):
+        """Fold one record of this turn in; `u` stands behind the field that named the turn."""
+        self.issued = False
+        if kind == r.REQ:
+            self.state, self.req, self.id = WAITING, seq, h[:16]
+            self.got = self.ncalls = self.index = 0
+            self.steps += 1
+        elif kind == r.PART:
+            self.got += len(u.bin())
+        elif kind == r.REPLY_END:
+            u.value()
+            u.value()
+            self.state, self.ncalls = CALLING, u.int()
+            self.tokens += u.int()
+        elif kind == r.START:
+            u.value()
+            self.effect = u.int()
+            self.running = True
+            self.calls += 1
+        elif kind == r.RESULT:
+            self.running = self.interrupted = False
+            self.index += 1
+        elif kind == r.ANSWER:
+            self.state, self.answer = ANSWERED, seq
+        else:
+            self._end(kind, u)
+
+    def _end(self, kind, u):
+        if self.ending is None:
+            if kind == r.FAIL:
+                self.how, self.ending = r.FAILED, u.str()
+            elif kind == r.CANCEL:
+                self.how, self.ending = r.CANCELLED, "cancelled"
+            else:
+                self.how, self.ending = r.LIMITED, "out of time"
+
+    def boot(self):
+        """The device started again."""
+        self.issued = False
+        self.restarts += 1
+        self.interrupted = self.running
+
+
+def over_limit(turn, limits):
+    """Which limit keeps the turn from taking the next step, in words; None if none does."""
+    if turn.restarts > limits.restarts:
+        return "limit of %d restarts" % limits.restarts
+    if turn.tokens > limits.tokens:
+        return "limit of %d tokens" % limits.tokens
+    if turn.state == CALLING and turn.index < turn.ncalls:
+        if turn.calls >= limits.calls:
+            return "limit of %d tool calls" % limits.calls
+    elif turn.state != WAITING and turn.steps >= limits.steps:
+        return "limit of %d steps" % limits.steps
+    return None
+
+
+def decide(turn, limits):
+    """What is due for the turn: a function of its state and nothing else."""
+    if turn.state == ANSWERED:
+        return PUBLISH
+    if turn.running:
+        if turn.interrupted and (turn.ending or turn.effect == r.ONCE):
+            return FORGET
+        return STOP if turn.ending else CALL
+    if turn.ending:
+        return FINISH
+    if turn.state == CALLING and turn.ncalls == 0:
+        return FINISH
+    if over_limit(turn, limits):
+        return FINISH
+    if turn.state == WAITING:
+        return NOTHING
+    return CALL if turn.state == CALLING and turn.index < turn.ncalls else REQUEST
