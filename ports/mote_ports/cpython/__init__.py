@@ -1,0 +1,1 @@
+"""CPython: what Linux and the standard library give."""

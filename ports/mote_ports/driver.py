@@ -1,0 +1,236 @@
+"""The driver: performs what the agent decides, on asyncio, on both runtimes.
+
+Whatever happens (a packet, a tool that ended, a timer) ends in `_pump`: it runs the agent's
+effects, sends what the link and the session have due, and returns. `_work` calls it on every
+wake-up and at the next deadline; it is the only place that waits for the stream to drain.
+Errors of the log are not survivable here: `run` raises them, and whoever called it starts again
+from the log, as after a reboot.
+"""
+
+import asyncio
+
+from mote import mqtt
+from mote import records as r
+from mote.agent import Refused
+from mote.tools import result_text
+from mote.turn import CALL, PUBLISH
+
+from .connection import Connection
+from .inbox import REFUSED, BadAsk, answer_json, parse_ask
+
+_LONG_MS = 60000
+_CUT = " [cut: the answer is longer than a packet]"
+
+
+class Driver:
+    """Runs one device. `dial()` opens a Stream; `report(text, detail=False)` tells a person."""
+
+    def __init__(self, device, agent, link, session, dial, report, now_ms, silence_s):
+        self.agent = agent
+        self.link = link
+        self.session = session
+        self._topic = "mote/%s/" % device
+        self._report = report
+        self._now_ms = now_ms
+        self._net = Connection(session, dial, self, report, now_ms, silence_s)
+        self._wake = asyncio.Event()
+        self._stop = asyncio.Event()
+        self._failure = None
+        self._online = False
+        self._flying = {}  # packet id -> seq of the ASK whose answer it is
+        self._subscribing = 0  # packet id of the last SUBSCRIBE
+        self._running = {}  # seq of the ASK -> task of its tool
+
+    async def run(self):
+        """Until `stop`. Raises what the log raised."""
+        tasks = [
+            asyncio.create_task(self._keep(self._work())),
+            asyncio.create_task(self._keep(self._net.run())),
+        ]
+        await self._stop.wait()
+        tasks.extend(self._running.values())
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            try:
+                await task
+            except asyncio.CancelledError:
+                pass
+        if self._failure:
+            raise self._failure
+
+    def stop(self):
+        """End `run`."""
+        self._stop.set()
+
+    async def _keep(self, coroutine):
+        try:
+            await coroutine
+        except asyncio.CancelledError:
+            raise
+        except Exception as e:  # noqa: BLE001 (any failure must end `run`, not one task of it)
+            self._fail(e)
+
+    def _fail(self, error):
+        self._failure = self._failure or error
+        self._stop.set()
+
+    # -- the loop
+
+    async def _work(self):
+        while True:
+            self._wake.clear()
+            self._pump()
+            await self._net.drain()
+            try:
+                await asyncio.wait_for(self._wake.wait(), self._pause_ms() / 1000)
+            except asyncio.TimeoutError:
+                pass
+
+    def _pause_ms(self):
+        now = self._now_ms()
+        times = [self.agent.deadline(), self.link.deadline()]
+        if self._net.stream:
+            times.append(self.session.deadline())
+        due = min([t for t in times if t is not None] or [now + _LONG_MS])
+        return max(0, min(due - now, _LONG_MS))
+
+    def _pump(self):
+        now = self._now_ms()
+        self.agent.tick(now)
+        effect = self.agent.next_effect()
+        while effect:
+            self._perform(effect)
+            effect = self.agent.next_effect()
+        if self._online:
+            message = self.link.poll(now)
+            while message:
+                self._net.write(self.session.publish(self._topic + "up", message))
+                message = self.link.poll(now)
+        if self._net.stream:
+            try:
+                ping = self.session.poll(now)
+            except mqtt.ProtocolError:
+                return  # the reader's own time-out ends the connection
+            if ping:
+                self._net.write(ping)
+
+    def _perform(self, effect):
+        if effect[0] == PUBLISH:
+            if self._online:  # else it is handed out again when the broker is back
+                self._answer(effect[1], effect[2])
+        elif effect[0] == CALL:
+            _, turn, tool, args = effect
+            self._report("%s %s" % (tool.name, args), detail=True)
+            task = asyncio.create_task(self._tool(turn, tool, args))
+            self._running[turn.seq] = task
+        else:
+            task = self._running.get(effect[1].seq)
+            if task:
+                task.cancel()
+
+    # -- tools
+
+    async def _tool(self, turn, tool, args):
+        """Run one call and record its result, whatever the tool does."""
+        try:
+            out = tool.run(**args)
+            if hasattr(out, "send"):  # MP: a coroutine is a generator
+                out = await asyncio.wait_for(out, tool.timeout_s)
+            status, text = r.OK, result_text(out)
+        except asyncio.TimeoutError:
+            status, text = r.LATE, "no result within %d s" % tool.timeout_s
+            if tool.effect == r.ONCE:
+                text += "; it was started, its outcome is unknown"
+        except asyncio.CancelledError:
+            status, text = r.STOPPED, "stopped"
+            if self._stop.is_set():
+                return  # the device stops: what becomes of the call is decided at the next boot
+        except Exception as e:  # noqa: BLE001 (a tool may fail in any way; the model is told)
+            status, text = r.ERROR, "%s: %s" % (type(e).__name__, e)
+        try:
+            self._running.pop(turn.seq, None)
+            self.agent.result(turn, status, text)
+        except Exception as e:  # noqa: BLE001 (errors of the log)
+            self._fail(e)
+        self._wake.set()
+
+    # -- what the connection tells
+
+    def event(self, event):
+        """An event of the session."""
+        kind = event[0]
+        if kind == mqtt.MESSAGE:
+            self._message(event[1], event[2], event[4])
+        elif kind == mqtt.CONNECTED:
+            self._subscribe()
+        elif kind == mqtt.SUBACK and event[1] == self._subscribing:
+            self._up()
+        elif kind == mqtt.PUBACK:
+            seq = self._flying.pop(event[1], None)
+            if seq is not None:
+                self.agent.sent(seq)
+        elif kind == mqtt.SKIPPED:
+            self._refuse("", "", "a message of %d bytes is too large" % event[1])
+            if event[2]:
+                self._net.write(self.session.puback(event[2]))
+        self._wake.set()
+
+    def offline(self):
+        """The connection ended."""
+        self._online = False
+        self.link.lost()
+        self._flying.clear()
+
+    def _subscribe(self):
+        for topic, qos in (("in", 1), ("dn", 0)):
+            self._subscribing = self.session.next_pid()
+            packet = self.session.subscribe(self._topic + topic, qos, self._subscribing)
+            self._net.write(packet)
+
+    def _up(self):
+        self._online = True
+        self._report("connected, MQTT %s" % ("5" if self.session.level == 5 else "3.1.1"))
+        state = b'{"online": true, "epoch": %d}' % self.agent.epoch
+        self._net.write(self.session.publish(self._topic + "state", state, retain=True))
+        self.link.connected(self._now_ms())
+        self.agent.publish_again()
+
+    def _message(self, topic, payload, pid):
+        if topic == self._topic + "dn":
+            self.link.receive(payload, self._now_ms())
+            return
+        self._ask(payload)
+        if pid:
+            self._net.write(self.session.puback(pid))
+
+    def _ask(self, payload):
+        session = name = ""
+        try:
+            text, session, name = parse_ask(payload)
+            now = self._now_ms()
+            seq = self.agent.ask(text, session, name, now, self.link.unix_s(now))
+            self._report("ask %d in session %s: %s" % (seq, session, text), detail=True)
+        except BadAsk as e:
+            self._refuse(e.session, e.name, str(e))
+        except Refused as e:
+            self._refuse(session, name, str(e))
+
+    def _refuse(self, session, name, why):
+        self._report("ask refused: " + why)
+        text = answer_json(session, name, REFUSED, why)
+        self._net.write(self.session.publish(self._topic + "out", text.encode()))
+
+    def _answer(self, seq, answer):
+        session, name, how, text = self.agent.answer(seq, answer)
+        pid = self.session.next_pid()
+        self._flying[pid] = seq
+        packet = None
+        while packet is None:
+            payload = answer_json(session, name, how, text).encode()
+            try:
+                packet = self.session.publish(self._topic + "out", payload, 1, pid=pid)
+            except ValueError:  # escapes made it longer than a packet may be
+                text = text[: max(0, len(text) * 3 // 4 - len(_CUT))] + _CUT
+        self._report("answer to ask %d: %s" % (seq, text), detail=True)
+        self._net.write(packet)

@@ -1,0 +1,69 @@
+"""What anybody may publish to `mote/d/in`, and what goes to `mote/d/out`."""
+
+import json
+
+_SESSION = 32  # characters
+_ID = 64
+
+
+class BadAsk(Exception):
+    """A message that is no ask; the text says what it should be."""
+
+    def __init__(self, why, session="", name=""):
+        super().__init__(why)
+        self.session = session
+        self.name = name
+
+
+def parse_ask(payload):
+    """(text, session, id) of an `in` payload: plain text, or JSON {"text", "session", "id"}.
+
+    Session is "main" and id "" where none is given. Raises BadAsk.
+    """
+    try:
+        text = str(payload, "utf-8")
+    except UnicodeError:
+        raise BadAsk("the ask is not UTF-8")
+    if text[:1] != "{":
+        return text.strip(), "main", ""
+    try:
+        # MP: nesting ends in RuntimeError; 1.25 takes truncated JSON for whole
+        fields = json.loads(text)
+    except (ValueError, RuntimeError):
+        raise BadAsk("the ask begins with { and is not a JSON object")
+    session = _field(fields, "session", "main", _SESSION)
+    name = _field(fields, "id", "", _ID)
+    if not isinstance(fields.get("text"), str):
+        raise BadAsk('the ask\'s JSON has no "text"', session, name)
+    return fields["text"].strip(), session, name
+
+
+def _field(fields, key, default, most):
+    value = fields.get(key)
+    if value is None or value == "":
+        return default
+    if not isinstance(value, str) or len(value.encode()) > most:
+        raise BadAsk('"%s" must be a string of at most %d bytes' % (key, most))
+    return value
+
+
+_HOW = ("done", "limit", "failed", "cancelled", "refused")
+REFUSED = 4
+
+
+def answer_json(session, name, how, text):
+    """The `out` payload. Keys stand in a fixed order: the same answer is the same bytes."""
+    # MP: dicts are unordered, so the object is put together by hand
+    return '{"session": %s, "id": %s, "status": "%s", "text": %s}' % (
+        _quote(session),
+        _quote(name),
+        _HOW[how],
+        _quote(text),
+    )
+
+
+def _quote(text):
+    try:
+        return json.dumps(text, ensure_ascii=False)
+    except TypeError:  # MP: has no such option, and writes UTF-8 anyway
+        return json.dumps(text)

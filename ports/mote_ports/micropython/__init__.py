@@ -1,0 +1,1 @@
+"""MicroPython: what its unix port gives; boards come beside it."""

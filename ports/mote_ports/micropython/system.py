@@ -1,0 +1,54 @@
+"""Clock, durable files, TLS and signals on MicroPython's unix port."""
+
+import time
+
+_clock = [time.ticks_ms(), 0]
+
+
+def now_ms():
+    """Milliseconds of a clock that never goes back and, unlike ticks_ms, never wraps.
+
+    Call it at least once in half a period of ticks_ms (6 days where it has 30 bits).
+    """
+    ticks = time.ticks_ms()
+    _clock[1] += time.ticks_diff(ticks, _clock[0])
+    _clock[0] = ticks
+    return _clock[1]
+
+
+def flush(file):
+    """Make an unbuffered file's bytes durable (on the unix port, flush is fsync)."""
+    file.flush()
+
+
+def sync_folder(path):
+    """MP: there is no way to sync a folder; the file's own fsync is all that can be had."""
+
+
+def tls_context(ca_file):
+    """A client context that verifies the server by the certificates (PEM) in `ca_file`."""
+    import tls
+
+    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
+    if not ca_file:
+        raise ValueError("[broker] ca_file is needed: MicroPython has no trust store")
+    with open(ca_file) as f:
+        context.load_verify_locations(_der(f.read(), ca_file))
+    context.verify_mode = tls.CERT_REQUIRED
+    return context
+
+
+def _der(pem, path):
+    """The first certificate of a PEM file, in DER: small builds of mbedTLS read nothing else."""
+    from binascii import a2b_base64
+
+    _, found, rest = pem.partition("-----BEGIN CERTIFICATE-----")
+    body, end, _ = rest.partition("-----END CERTIFICATE-----")
+    if not found or not end:
+        raise ValueError("%s: no certificate in PEM form" % path)
+    return a2b_base64(body)
+
+
+def exit_signals(stop):
+    """MP: the unix port has no signal handlers. SIGINT raises KeyboardInterrupt; SIGTERM ends
+    the process at once, which the log survives like a power cut."""
