@@ -1,0 +1,143 @@
+"""Putting a device together from its configuration, and running it for as long as it lives."""
+
+import asyncio
+import os
+
+from mote import __version__, mqtt, wire
+from mote.agent import Agent, UnknownRecord
+from mote.link import Link
+from mote.log import Log, LogError, genesis
+from mote.turn import Limits
+from mote_ports.driver import Driver
+from mote_ports.files import FileMedium, make_folders
+from mote_ports.lock import Lock
+from mote_ports.streams import connect
+from mote_ports.system import exit_signals, now_ms
+
+from .boards import make_board
+from .config import read_key, read_secret
+from .loader import load_tools
+
+_RESTART_S = 5
+_HEAD_ROOM = 256  # of a packet: topic, MQTT and MAC around a payload
+
+
+class Daemon:
+    """One device. `check()` finds what is wrong with the configuration; `run()` runs it."""
+
+    def __init__(self, config, report):
+        self._config = config
+        self._report = report
+        self._key = read_key(config.device.key_file)
+        secret = config.broker.password_file
+        self._password = read_secret(secret) if secret else None
+        self._board = make_board(
+            config.device.board, config.device.world_file, config.device.time_scale
+        )
+        self._tools = load_tools(self._board.tools, config.tools.path, config.tools.modules)
+        self._stopping = False
+        self._driver = None
+
+    def check(self):
+        """One line about what would run."""
+        config = self._config
+        return "%s: %d tools, broker %s:%d, state in %s" % (
+            config.device.name,
+            len(self._tools.tools),
+            config.broker.host,
+            config.broker.port,
+            config.device.state_dir,
+        )
+
+    async def run(self):
+        """Until a signal. A log that can't go on is opened anew after a pause, as at a reboot."""
+        exit_signals(self._stop)
+        state = self._config.device.state_dir
+        make_folders(state + "/log")
+        lock = Lock(state)
+        lock.take()
+        try:
+            while not self._stopping:
+                try:
+                    self._driver = self._open()
+                    await self._driver.run()
+                except LogError as e:
+                    self._report("log: %s; starting again in %d s" % (e, _RESTART_S))
+                    await asyncio.sleep(_RESTART_S)
+        finally:
+            lock.release()
+
+    def _stop(self):
+        self._stopping = True
+        if self._driver:
+            self._driver.stop()
+
+    def _open(self):
+        """The agent as the log says it is, and a driver for it."""
+        config = self._config
+        limits = self._limits()
+        medium = FileMedium(
+            config.device.state_dir + "/log",
+            config.log.segments,
+            config.log.segment_kib * 1024,
+            config.log.program_unit,
+        )
+        sign = wire.subkey(self._key, "log").sign
+        log = Log(medium, genesis(config.device.name), sign, config.log.record_bytes)
+        agent = Agent(log, self._tools, limits)
+        agent.open(now_ms(), os.urandom(wire.NONCE), self._board.reset_outputs(), __version__)
+        self._report(
+            "%s, epoch %d, %d records, %d open turns"
+            % (config.device.name, agent.epoch, log.seq, len(agent.turns))
+        )
+        link = Link(agent, self._key, os.urandom)
+        return Driver(
+            config.device.name,
+            agent,
+            link,
+            self._session(limits),
+            self._dial,
+            self._report,
+            now_ms,
+            config.broker.keepalive_s * 3 // 2,
+        )
+
+    def _limits(self):
+        limits, given = Limits(), self._config.limits
+        limits.turn_ms = given.turn_s * 1000
+        for name in (
+            "open_turns",
+            "steps",
+            "calls",
+            "tokens",
+            "restarts",
+            "ask_bytes",
+            "result_bytes",
+            "reply_bytes",
+            "asks_per_hour",
+            "asks_burst",
+        ):
+            setattr(limits, name, getattr(given, name))
+        limits.part_bytes = min(limits.part_bytes, self._config.log.record_bytes - 32)
+        return limits
+
+    def _session(self, limits):
+        broker = self._config.broker
+        record = self._config.log.record_bytes
+        return mqtt.Session(
+            "mote-" + self._config.device.name,
+            user=broker.user or None,
+            password=self._password,
+            keepalive_s=broker.keepalive_s,
+            will=("mote/%s/state" % self._config.device.name, b'{"online": false}', True),
+            expiry_s=broker.session_expiry_s,
+            rx_bytes=max(limits.ask_bytes, limits.part_bytes) + _HEAD_ROOM,
+            tx_bytes=max(limits.reply_bytes * 5 // 4, record + 128) + _HEAD_ROOM,
+        )
+
+    async def _dial(self):
+        broker = self._config.broker
+        return await connect(broker.host, broker.port, broker.tls, broker.ca_file)
+
+
+__all__ = ("Daemon", "UnknownRecord")

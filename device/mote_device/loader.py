@@ -1,0 +1,39 @@
+"""Loading the user's own tools: every `Tool` that the configured modules define."""
+
+import sys
+
+from mote.tools import Tool, Toolset
+
+from .config import ConfigError
+
+
+def load_tools(board_tools, path, modules):
+    """A Toolset of the board's tools and the modules', in that order.
+
+    `path` lists folders to search first. Raises ConfigError if a module can't be loaded, has no
+    tools, or two tools share a name.
+    """
+    tools = list(board_tools)
+    for folder in reversed(path):
+        sys.path.insert(0, folder)
+    for name in modules:
+        tools.extend(_tools_of(name))
+    try:
+        return Toolset(tools)
+    except ValueError as e:
+        raise ConfigError("[tools]: %s" % e)
+
+
+def _tools_of(name):
+    try:
+        module = __import__(name)
+    except ImportError as e:
+        raise ConfigError("[tools] modules: %s can't be imported: %s" % (name, e))
+    except Exception as e:  # noqa: BLE001 (it is the user's code: anything may come)
+        raise ConfigError("[tools] modules: %s failed: %s: %s" % (name, type(e).__name__, e))
+    # MP: a module's dict has no order, so tools are taken by name
+    found = [getattr(module, key) for key in sorted(dir(module))]
+    found = [item for item in found if isinstance(item, Tool)]
+    if not found:
+        raise ConfigError("[tools] modules: %s declares no tool" % name)
+    return found
