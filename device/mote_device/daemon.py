@@ -15,10 +15,23 @@ from mote_ports.streams import connect
 from mote_ports.system import exit_signals, now_ms
 
 from .boards import make_board
-from .config import read_key, read_secret
+from .config import ConfigError, read_key, read_secret
 from .loader import load_tools
 
 _RESTART_S = 5
+_FIELDS = 128  # of a record: all fields but its text
+_SAME = (
+    "open_turns",
+    "steps",
+    "calls",
+    "tokens",
+    "restarts",
+    "ask_bytes",
+    "result_bytes",
+    "reply_bytes",
+    "asks_per_hour",
+    "asks_burst",
+)
 _HEAD_ROOM = 256  # of a packet: topic, MQTT and MAC around a payload
 
 
@@ -35,6 +48,7 @@ class Daemon:
             config.device.board, config.device.world_file, config.device.time_scale
         )
         self._tools = load_tools(self._board.tools, config.tools.path, config.tools.modules)
+        self._limits = _limits(config)
         self._stopping = False
         self._driver = None
 
@@ -75,7 +89,7 @@ class Daemon:
     def _open(self):
         """The agent as the log says it is, and a driver for it."""
         config = self._config
-        limits = self._limits()
+        limits = self._limits
         medium = FileMedium(
             config.device.state_dir + "/log",
             config.log.segments,
@@ -102,25 +116,6 @@ class Daemon:
             config.broker.keepalive_s * 3 // 2,
         )
 
-    def _limits(self):
-        limits, given = Limits(), self._config.limits
-        limits.turn_ms = given.turn_s * 1000
-        for name in (
-            "open_turns",
-            "steps",
-            "calls",
-            "tokens",
-            "restarts",
-            "ask_bytes",
-            "result_bytes",
-            "reply_bytes",
-            "asks_per_hour",
-            "asks_burst",
-        ):
-            setattr(limits, name, getattr(given, name))
-        limits.part_bytes = min(limits.part_bytes, self._config.log.record_bytes - 32)
-        return limits
-
     def _session(self, limits):
         broker = self._config.broker
         record = self._config.log.record_bytes
@@ -138,6 +133,28 @@ class Daemon:
     async def _dial(self):
         broker = self._config.broker
         return await connect(broker.host, broker.port, broker.tls, broker.ca_file)
+
+
+def _limits(config):
+    """The core's limits. Raises ConfigError where two of them, or they and the log, clash."""
+    limits, given = Limits(), config.limits
+    for name in _SAME:
+        setattr(limits, name, getattr(given, name))
+    limits.turn_ms = given.turn_s * 1000
+    record = config.log.record_bytes
+    limits.part_bytes = min(limits.part_bytes, record - _FIELDS)
+    for name in ("ask_bytes", "result_bytes"):
+        if getattr(limits, name) > record - _FIELDS:
+            raise ConfigError(
+                "%s: [limits] %s must be at most %d: [log] record_bytes less %d"
+                % (config.path, name, record - _FIELDS, _FIELDS)
+            )
+    if 2 * limits.worst_turn() > config.log.segments * config.log.segment_kib * 1024:
+        raise ConfigError(
+            "%s: [log] is too small: a turn within [limits] may write %d bytes, the log must "
+            "hold two such turns" % (config.path, limits.worst_turn())
+        )
+    return limits
 
 
 __all__ = ("Daemon", "UnknownRecord")

@@ -12,23 +12,29 @@ class Greenhouse:
     """A board has `tools` and `reset_outputs()`, which names the outputs that it switched off."""
 
     def __init__(self, world_file, time_scale):
-        self._world = World(world_file, time.time, time_scale)
-        self._scale = time_scale
-        self.tools = _make_tools(self._world, time_scale)
+        self._settings = (world_file, time.time, time_scale)
+        self._world = None
+        self.tools = _make_tools(self.world, time_scale)
+
+    def world(self):
+        """The world; its file is made when it is first needed, not when tools are listed."""
+        if self._world is None:
+            self._world = World(*self._settings)
+        return self._world
 
     def reset_outputs(self):
         """What the reset of the chip does to its pins."""
-        return self._world.reset_outputs()
+        return self.world().reset_outputs()
 
 
 def _make_tools(world, scale):
     @tool("Read the soil moisture.", READ, touches=("adc 0",))
     def read_soil_moisture():
-        return "%.1f %%" % world.moisture()
+        return "%.1f %%" % world().moisture()
 
     @tool("Read the air temperature.", READ, touches=("i2c 0",))
     def read_temperature():
-        return "%.1f C" % world.temperature()
+        return "%.1f C" % world().temperature()
 
     @tool(
         "Run the water pump: dispenses water onto the soil.",
@@ -38,7 +44,7 @@ def _make_tools(world, scale):
         touches=("pin 4",),
     )
     async def run_pump(seconds):
-        world.start_pump(seconds)
+        world().start_pump(seconds)
         await asyncio.sleep(seconds / scale)
         return "the pump ran for %s s" % seconds
 
@@ -49,7 +55,7 @@ def _make_tools(world, scale):
         touches=("pin 5",),
     )
     def set_lamp(on):
-        world.set_lamp(on)
+        world().set_lamp(on)
         return "the lamp is %s" % ("on" if on else "off")
 
     @tool(
@@ -59,7 +65,7 @@ def _make_tools(world, scale):
         touches=("pin 6",),
     )
     def set_fan(on):
-        world.set_fan(on)
+        world().set_fan(on)
         return "the fan is %s" % ("on" if on else "off")
 
     return [read_soil_moisture, read_temperature, run_pump, set_lamp, set_fan]
