@@ -66,7 +66,7 @@ class Log:
     """
 
     def __init__(self, medium, start, sign, record_bytes=1024):
-        """`start` is h[0]; `sign(header) -> MAC` binds segments to the device."""
+        """`start` is h[0]; `sign(header) -> MAC` binds segments to the device (None: no check)."""
         self.seq = 0
         self.head = self._start = start
         self.synced = 0
@@ -121,7 +121,7 @@ class Log:
             raise LogError("segment %d has version %d, not %d" % (segment, head[4], VERSION))
         if 1 << head[5] != self._medium.unit:
             raise LogError("segment %d was written in units of %d" % (segment, 1 << head[5]))
-        if self._sign(head[:44]) != head[44:60]:
+        if self._sign and self._sign(head[:44]) != head[44:60]:
             raise LogError("segment %d is not this device's" % segment)
         return struct.unpack_from(">I", head, 8)[0], head[12:44]
 
