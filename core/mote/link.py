@@ -38,7 +38,7 @@ class Link:
         self._counter = 0
         self._tip = _UNKNOWN  # the newest record that the gateway holds
         self._tip_hash = b""
-        self._sent = 0  # the newest record that is on its way
+        self._sent = _UNKNOWN  # the newest record that is on its way
         self._sent_hash = b""
         self._due_ms = 0  # when hello or upload is repeated
         self._wait_ms = _FIRST_MS
@@ -61,7 +61,7 @@ class Link:
     def _greet(self, now_ms):
         self._nonce = self._random(wire.NONCE)
         self._counter = self._misses = self._tools = 0
-        self._tip = _UNKNOWN
+        self._tip = self._sent = _UNKNOWN
         self._due_ms = now_ms
         self._wait_ms = _FIRST_MS
         for turn in self._agent.turns:
@@ -240,7 +240,7 @@ class Link:
             return
         self._tip, self._tip_hash = tip, own
         if self._sent <= tip:
-            self._sent = tip
+            self._sent, self._sent_hash = tip, own
             self._wait_ms = _FIRST_MS
         else:
             self._due_ms = now_ms

@@ -87,6 +87,7 @@ class Turn:
             self.state, self.req, self.id = WAITING, seq, h[:16]
             self.got = self.ncalls = self.index = 0
             self.steps += 1
+            self.ask_at_ms = 0  # what the last request had to wait for is over
         elif kind == r.PART:
             self.got += len(u.bin())
         elif kind == r.REPLY_END:
@@ -142,7 +143,9 @@ def decide(turn, limits):
     if turn.state == ANSWERED:
         return PUBLISH
     if turn.running:
-        if turn.interrupted and (turn.ending or turn.effect == r.ONCE):
+        # what restarts the device whenever it runs must not run for ever
+        worn = turn.ending or turn.restarts > limits.restarts
+        if turn.interrupted and (worn or turn.effect == r.ONCE):
             return FORGET
         return STOP if turn.ending else CALL
     if turn.ending:

@@ -7,6 +7,8 @@ from mote import mqtt
 
 _FIRST_S = 1
 _LONGEST_S = 30
+_RESET = 104  # ECONNRESET: how some brokers hang up
+_PATIENCE_S = 3  # for the CONNACK; doubles, since the link may be slow
 
 _TROUBLE = (OSError, EOFError, asyncio.TimeoutError, mqtt.ProtocolError)
 
@@ -16,7 +18,8 @@ class Connection:
 
     The handler has `event(event)`, called for each event of the session, and `offline()`.
     Errors of the network end up in `report`, once per change of the reason; then it waits: not at
-    all, 1 s, 2 s, up to 30 s, with jitter.
+    all, 1 s, 2 s, up to 30 s, with jitter. A broker that answers CONNECT with nothing, or hangs
+    up on it, is tried with the other version of MQTT next.
     """
 
     def __init__(self, session, dial, handler, report, now_ms, silence_s):
@@ -29,6 +32,8 @@ class Connection:
         self._silence_s = silence_s
         self._buf = memoryview(bytearray(512))
         self._why = None
+        self._absent = False  # no broker was reached
+        self._patience_s = _PATIENCE_S
 
     def write(self, packet):
         """Send a packet of the session, if there is a stream."""
@@ -48,31 +53,33 @@ class Connection:
         wait_s = 0
         while True:
             level = self.session.level
-            good = await self._once()
-            if good:
+            if await self._once():
                 wait_s = 0
-            if self.session.level == level:
-                await asyncio.sleep(wait_s * (128 + os.urandom(1)[0]) / 256)
-                wait_s = min(2 * wait_s, _LONGEST_S) or _FIRST_S
-            else:
-                await asyncio.sleep(0.1)  # the other version of MQTT, almost at once
+            if self._absent:
+                self.session.level = level  # nobody was there to have no liking for the version
+            await asyncio.sleep(wait_s * (128 + os.urandom(1)[0]) / 256)
+            wait_s = min(2 * wait_s, _LONGEST_S) or _FIRST_S
 
     async def _once(self):
         """One connection, from dialling to its end; True if the broker let us in."""
         good = False
+        self._absent = True
         try:
             self.stream = await self._dial()
             self.stream.write(self.session.connect(self._now_ms()))
             await self.stream.drain()
+            # A broker may meet a version that it does not know with silence.
+            await self._receive(self._patience_s)
+            self._patience_s = _PATIENCE_S
+            good = self.session.connected
             while True:
-                n = await asyncio.wait_for(self.stream.read(self._buf), self._silence_s)
-                if n == 0:
-                    raise OSError(0, "the broker closed the connection")
-                self._feed(self._buf[:n])
-                good = good or self.session.connected
+                await self._receive(self._silence_s)
         except asyncio.TimeoutError:
+            self._absent = self.stream is None
+            self._patience_s = min(2 * self._patience_s, _LONGEST_S)
             why = "no answer from the broker"
         except _TROUBLE as e:
+            self._absent = self._absent and e.args[:1] != (_RESET,)
             why = "broker: %s" % (e.args[-1] if e.args else "connection lost")
         finally:
             self._drop()
@@ -80,6 +87,13 @@ class Connection:
             self._report(why)
         self._why = why
         return good
+
+    async def _receive(self, patience_s):
+        n = await asyncio.wait_for(self.stream.read(self._buf), patience_s)
+        self._absent = False
+        if n == 0:
+            raise OSError(0, "the broker closed the connection")
+        self._feed(self._buf[:n])
 
     def _feed(self, data):
         while len(data):

@@ -37,6 +37,7 @@ class Driver:
         self._stop = asyncio.Event()
         self._failure = None
         self._online = False
+        self._troubled = False
         self._flying = {}  # packet id -> seq of the ASK whose answer it is
         self._subscribing = 0  # packet id of the last SUBSCRIBE
         self._running = {}  # seq of the ASK -> task of its tool
@@ -199,6 +200,9 @@ class Driver:
     def _message(self, topic, payload, pid):
         if topic == self._topic + "dn":
             self.link.receive(payload, self._now_ms())
+            if self.link.trouble and not self._troubled:
+                self._troubled = True
+                self._report("nothing goes to the gateway any more: " + self.link.trouble)
             return
         self._ask(payload)
         if pid:
