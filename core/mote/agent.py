@@ -88,9 +88,9 @@ class Agent:
             elif kind <= _KNOWN:
                 self._fold_turn(seq, h, kind, u)
             elif not kind & r.IGNORABLE:
-                raise UnknownRecord("record %d is of kind %d: a newer mote wrote it" % (seq, kind))
+                raise UnknownRecord("record %d: unknown kind %d" % (seq, kind))
         except FormatError as e:
-            raise UnknownRecord("record %d of kind %d: %s" % (seq, kind, e))
+            raise UnknownRecord("record %d: %s" % (seq, e))
 
     def _fold_ask(self, seq, h, u):
         session, name = u.str(), u.str()
@@ -103,8 +103,11 @@ class Agent:
 
     def _fold_turn(self, seq, h, kind, u):
         number = u.int()
-        turn = self._turn(number) if kind in _TURN_KINDS else self._by_req(number)
-        if turn is None:
+        turn = None
+        for turn in self.turns:
+            if number == (turn.seq if kind in _TURN_KINDS else turn.req):
+                break
+        else:
             return  # it came after the turn's end
         if kind == r.SENT:
             self.turns.remove(turn)
@@ -118,12 +121,6 @@ class Agent:
     def _turn(self, seq):
         for turn in self.turns:
             if turn.seq == seq:
-                return turn
-        return None
-
-    def _by_req(self, req):
-        for turn in self.turns:
-            if turn.req == req:
                 return turn
         return None
 
@@ -147,6 +144,11 @@ class Agent:
         self._fold(seq, log.head, kind, payload)
         return seq
 
+    def _note(self, kind, number):
+        """Append a record of one field."""
+        self._start(1).int(number)
+        self._append(kind)
+
     # -- what happens
 
     def ask(self, text, session, name, now_ms, unix_s):
@@ -161,8 +163,7 @@ class Agent:
                 return entry[1]
         self._admit(text, now_ms)
         if self._refused:
-            self._start(1).int(self._refused)
-            self._append(r.REFUSED)
+            self._note(r.REFUSED, self._refused)
             self._refused = 0
         self._start(4).str(session).str(name).str(text).int(unix_s)
         seq = self._append(r.ASK)
@@ -178,24 +179,23 @@ class Agent:
             turn.issued = False
 
     def _admit(self, text, now_ms):
+        """Raises Refused unless the ask can be taken; then its price is paid."""
         limits = self.limits
         price = _HOUR_MS // limits.asks_per_hour
         level = self._bucket_ms + max(0, now_ms - self._bucket_at)
-        self._bucket_ms = min(level, limits.asks_burst * price)
+        self._bucket_ms = level = min(level, limits.asks_burst * price)
         self._bucket_at = now_ms
+        size = len(text.encode())
         why = None
-        if not text:
+        if not size:
             why = "the ask is empty"
-        elif len(text.encode()) > limits.ask_bytes:
+        elif size > limits.ask_bytes:
             why = "the ask is over %d bytes" % limits.ask_bytes
-        elif self._bucket_ms < price:
-            why = "over %d asks an hour; try again in %d s" % (
-                limits.asks_per_hour,
-                (price - self._bucket_ms) // 1000 + 1,
-            )
+        elif level < price:
+            why = "over %d asks an hour" % limits.asks_per_hour
         elif len(self.turns) >= limits.open_turns:
-            why = "busy with %d turns; try again later" % limits.open_turns
-        elif self.log.room() < (len(self.turns) + 1) * limits.worst_turn():
+            why = "busy with %d turns" % limits.open_turns
+        elif self.log.room() < (len(self.turns) + 1) * limits.worst_turn(self.log.unit):
             why = "the log is full"
         if why:
             self._refused += 1
@@ -223,7 +223,7 @@ class Agent:
         elif turn.steps < self.limits.steps:
             self._request(turn)
         else:
-            self.fail(turn, "the reply does not fit its digest")
+            self.fail(turn, "reply digest differs")
         return True
 
     def fail(self, turn, text):
@@ -232,11 +232,7 @@ class Agent:
         self._append(r.FAIL)
 
     def result(self, turn, status, text):
-        """The call that ran for `turn` ended. Text over the limit is cut, and the cut marked."""
-        if turn.running:
-            self._result(turn, status, text)
-
-    def _result(self, turn, status, text):
+        """The call of `turn` ended. Text over the limit is cut, and the cut marked."""
         text = _cut(text, self.limits.result_bytes)
         self._start(4).int(turn.req).int(turn.index).int(status).str(text)
         self._append(r.RESULT)
@@ -245,16 +241,14 @@ class Agent:
         """Somebody acknowledged the answer to ask `seq`."""
         turn = self._turn(seq)
         if turn and turn.state == ANSWERED:
-            self._start(1).int(seq)
-            self._append(r.SENT)
+            self._note(r.SENT, seq)
 
     def cancel(self, session):
         """End the open turns of a session, or of all (None); returns how many."""
         n = 0
         for turn in self.turns:
             if session in (None, turn.session) and self._endable(turn):
-                self._start(1).int(turn.seq)
-                self._append(r.CANCEL)
+                self._note(r.CANCEL, turn.seq)
                 n += 1
         return n
 
@@ -262,13 +256,15 @@ class Agent:
         """End what is out of time."""
         for turn in self.turns:
             if now_ms >= turn.until_ms and self._endable(turn):
-                self._start(1).int(turn.seq)
-                self._append(r.TIMEOUT)
+                self._note(r.TIMEOUT, turn.seq)
 
     def deadline(self):
         """When `tick` has something to do, or None."""
-        times = [turn.until_ms for turn in self.turns if self._endable(turn)]
-        return min(times) if times else None
+        due = None
+        for turn in self.turns:
+            if self._endable(turn) and (due is None or turn.until_ms < due):
+                due = turn.until_ms
+        return due
 
     def _endable(self, turn):
         return turn.state != ANSWERED and not turn.ending
@@ -305,18 +301,15 @@ class Agent:
                 self._request(turn)
             elif due == FORGET:
                 status = r.UNKNOWN if turn.effect == r.ONCE else r.STOPPED
-                self._result(turn, status, "interrupted by a restart: outcome unknown")
+                self.result(turn, status, "restarted meanwhile; outcome unknown")
             elif due == FINISH:
                 self._finish(turn)
             else:
-                return self._issue(turn, due)
+                if due == CALL:
+                    return self._call(turn)
+                turn.issued = True
+                return (PUBLISH, turn.seq, turn.answer) if due == PUBLISH else (STOP, turn)
         return None
-
-    def _issue(self, turn, due):
-        if due == CALL:
-            return self._call(turn)
-        turn.issued = True
-        return (PUBLISH, turn.seq, turn.answer) if due == PUBLISH else (STOP, turn)
 
     def _behind(self, turn):
         """An earlier turn of the session is open: a conversation goes on in order."""
@@ -342,7 +335,7 @@ class Agent:
                 p = self._start(5).int(turn.req).int(turn.index).int(tool.effect).str(name)
                 p.value(args)
         except (Rejected, FormatError) as e:
-            self._result(turn, r.REJECTED, "%s: %s" % (name, e))
+            self.result(turn, r.REJECTED, "%s: %s" % (name, e))
             return self._settle(turn)
         if not turn.running:
             self._append(r.START)

@@ -16,7 +16,7 @@ _FIRST_MS = const(1000)  # before the first repetition; doubles
 _LONGEST_MS = const(30000)
 _COMPLETE_MS = const(5000)  # before a request is repeated
 _LINGER_MS = const(300)  # how long a record waits for company
-_MISSES = const(3)  # unanswered messages before the device says hello again
+_QUIET_MS = const(15000)  # without any answer before the device says hello again
 _UNKNOWN = const(-1)
 
 
@@ -42,7 +42,7 @@ class Link:
         self._sent_hash = b""
         self._due_ms = 0  # when hello or upload is repeated
         self._wait_ms = _FIRST_MS
-        self._misses = 0
+        self._quiet_ms = None  # since when an answer is due
         self._linger_ms = None
         self._tools = 0  # declarations still to send
         self._clock = (0, 0)  # unix time, at
@@ -60,7 +60,8 @@ class Link:
 
     def _greet(self, now_ms):
         self._nonce = self._random(wire.NONCE)
-        self._counter = self._misses = self._tools = 0
+        self._counter = self._tools = 0
+        self._quiet_ms = None
         self._tip = self._sent = _UNKNOWN
         self._due_ms = now_ms
         self._wait_ms = _FIRST_MS
@@ -78,7 +79,7 @@ class Link:
         """The next message for `up` that is due, or None. The view is good until the next call."""
         if not self._online or self.trouble:
             return None
-        if self._misses > _MISSES:
+        if self._quiet_ms is not None and now_ms - self._quiet_ms >= _QUIET_MS:
             self._greet(now_ms)
         if self._tip == _UNKNOWN:
             return self._hello(now_ms) if now_ms >= self._due_ms else None
@@ -89,7 +90,7 @@ class Link:
         for turn in self._agent.turns:
             if self._asks(turn) and now_ms >= turn.ask_at_ms:
                 turn.ask_at_ms = now_ms + _COMPLETE_MS
-                self._misses += 1
+                self._expect(now_ms)
                 return self._seal(self._start(3, wire.COMPLETE).bin(turn.id).int(turn.got))
         return None
 
@@ -99,12 +100,11 @@ class Link:
             return None
         if self._tip == _UNKNOWN:
             return self._due_ms
-        times = [turn.ask_at_ms for turn in self._agent.turns if self._asks(turn)]
-        if self._sent > self._tip:
-            times.append(self._due_ms)
-        elif self._linger_ms is not None:
-            times.append(self._linger_ms)
-        return min(times) if times else None
+        due = self._due_ms if self._sent > self._tip else self._linger_ms
+        for turn in self._agent.turns:
+            if self._asks(turn) and (due is None or turn.ask_at_ms < due):
+                due = turn.ask_at_ms
+        return due
 
     def _asks(self, turn):
         """Its request is at the gateway, or on the way, and the reply is not here."""
@@ -117,6 +117,10 @@ class Link:
         view = p.taken()
         self._buf[: wire.MAC] = self._up.sign(view[wire.MAC :])
         return view
+
+    def _expect(self, now_ms):
+        if self._quiet_ms is None:
+            self._quiet_ms = now_ms
 
     def _again_in(self, now_ms):
         self._due_ms = now_ms + self._wait_ms
@@ -139,7 +143,6 @@ class Link:
             if now_ms < self._due_ms:
                 return False
             self._sent = self._tip
-            self._misses += 1
             return True
         if log.seq == self._tip:
             self._linger_ms = None
@@ -169,6 +172,7 @@ class Link:
         self._sent, self._sent_hash = seq, h
         self._linger_ms = None
         self._again_in(now_ms)
+        self._expect(now_ms)
         return self._seal(p)
 
     def _tool(self):
@@ -189,7 +193,7 @@ class Link:
             if counter <= self._counter:
                 raise FormatError("counter %d" % counter)
             self._counter = counter
-            self._misses = 0
+            self._quiet_ms = None
             self._take(u, fields, now_ms)
         except FormatError:
             self.rejected += 1
@@ -229,14 +233,14 @@ class Link:
         self._clock = (u.int(), now_ms)
         log = self._agent.log
         if tip > log.seq:
-            self.trouble = "the gateway holds %d records, this log %d" % (tip, log.seq)
+            self.trouble = "the gateway is ahead at record %d" % tip
             return
         if tip == self._tip:
             own = self._tip_hash
         else:
             own = self._sent_hash if tip == self._sent else log.hash_at(tip)
         if own[: wire.ID] != h:
-            self.trouble = "the gateway's replica differs from this log at record %d" % tip
+            self.trouble = "the gateway differs at record %d" % tip
             return
         self._tip, self._tip_hash = tip, own
         if self._sent <= tip:

@@ -23,13 +23,11 @@ from binascii import crc32
 
 from .const import const
 
-VERSION = const(1)
+_VERSION = const(1)
 HEAD = const(5)  # length, kind, sequence: what the chain covers together with the payload
-OVERHEAD = const(9)  # that, and the CRC
-HEADER = const(64)  # a segment's header, before padding to the unit
-MAC = const(16)
+_OVERHEAD = const(9)  # that, and the CRC
+_HEADER = const(64)  # a segment's header, before padding to the unit
 
-_BLANK = b"\xff" * 64
 _MARKS = const(32)  # places remembered, one every eighth record
 
 
@@ -71,10 +69,11 @@ class Log:
         self.head = self._start = start
         self.synced = 0
         self.record_bytes = record_bytes
+        self.unit = medium.unit
         self._medium = medium
         self._sign = sign
         self._first = []  # (first sequence, segment), oldest first
-        self._buf = bytearray(record_bytes + OVERHEAD)  # the reading window
+        self._buf = bytearray(record_bytes + _OVERHEAD)  # the reading window
         self._view = memoryview(self._buf)
         self._win = (-1, 0, 0)  # segment, from, to
         self._out = memoryview(bytearray(max(256, medium.unit)))
@@ -97,12 +96,11 @@ class Log:
         for segment in range(self._medium.segments):
             header = self._header(segment)
             if header:
-                found.append((header[0], segment))
+                found.append((header[0], segment, header[1]))
         found.sort()
-        for first, segment in found:
-            header = self._header(segment)
-            if header[1] != self.head or first != self.seq + 1:
-                raise LogError("segment %d does not continue the log" % segment)
+        for first, segment, h in found:
+            if h != self.head or first != self.seq + 1:
+                _refuse(segment, "does not continue the log")
             self._first.append((first, segment))
             self._out_at = self._walk(segment, visit)
         if self._first:
@@ -111,29 +109,33 @@ class Log:
 
     def _header(self, segment):
         """(first sequence, chain hash before it), or None if the segment was never begun."""
-        head = bytes(self._window(segment, 0, HEADER))
+        head = bytes(self._window(segment, 0, _HEADER))
         if head[:4] != b"mote" or crc32(head[:60]) != int.from_bytes(head[60:], "big"):
             size = self._medium.segment_bytes
-            if self._written_end(segment, HEADER, size) > _align(HEADER, self._medium.unit):
-                raise LogError("damaged in segment %d at its header" % segment)
+            if self._written_end(segment, _HEADER, size) > _align(_HEADER, self.unit):
+                _refuse(segment, "damaged header")
             return None  # erased, or torn while it was begun: no record was ever in it
-        if head[4] != VERSION:
-            raise LogError("segment %d has version %d, not %d" % (segment, head[4], VERSION))
-        if 1 << head[5] != self._medium.unit:
-            raise LogError("segment %d was written in units of %d" % (segment, 1 << head[5]))
+        if head[4] != _VERSION:
+            _refuse(segment, "version %d" % head[4])
+        if head[5] + 1 != self.unit:
+            _refuse(segment, "unit %d" % (head[5] + 1))
         if self._sign and self._sign(head[:44]) != head[44:60]:
-            raise LogError("segment %d is not this device's" % segment)
+            _refuse(segment, "not this device's")
         return struct.unpack_from(">I", head, 8)[0], head[12:44]
 
     def _walk(self, segment, visit):
         """Visit the segment's records; returns where writing may go on."""
-        unit, size = self._medium.unit, self._medium.segment_bytes
+        unit, size = self.unit, self._medium.segment_bytes
         seed = self._seed_of(segment)
-        at = _align(HEADER, unit)
-        while at + OVERHEAD <= size:
-            n = self._frame_at(segment, at, seed)
-            if n and self._seq16(segment, at) == (self.seq + 1) & 0xFFFF:
-                self._visit(segment, at, n, visit)
+        at = _align(_HEADER, unit)
+        while at + _OVERHEAD <= size:
+            n = self._frame_at(segment, at, seed, self.seq + 1)
+            if n > 0:
+                frame = self._window(segment, at, n)
+                self.seq += 1
+                self.head = chain(self.head, frame)
+                self._mark(self.seq, segment, at)
+                visit(self.seq, self.head, frame[2], frame[HEAD:])
                 at += n + 4
                 continue
             next_unit = _align(at, unit)
@@ -146,35 +148,27 @@ class Log:
             at = self._resume(segment, at, end, seed)
         return _align(min(at, size), unit)
 
-    def _visit(self, segment, at, n, visit):
-        frame = self._window(segment, at, n)
-        self.seq += 1
-        self.head = chain(self.head, frame)
-        self._mark(self.seq, segment, at)
-        visit(self.seq, self.head, frame[2], frame[HEAD:])
-
     def _resume(self, segment, at, end, seed):
         """Where to go on behind bytes at `at` that are no frame; something is written up to `end`.
 
         A frame behind them is looked for at every byte, since frames of one sync are not aligned.
         """
-        for probe in range(at + 1, end - OVERHEAD + 1):
-            if self._frame_at(segment, probe, seed):
-                if self._seq16(segment, probe) != (self.seq + 1) & 0xFFFF:
-                    raise LogError("damaged in segment %d at offset %d" % (segment, at))
+        for probe in range(at + 1, end - _OVERHEAD + 1):
+            n = self._frame_at(segment, probe, seed, self.seq + 1)
+            if n < 0:
+                _refuse(segment, "damaged at offset %d" % at)
+            if n:
                 return probe
-        return _align(end, self._medium.unit)
+        return _align(end, self.unit)
 
     def _written_end(self, segment, at, to):
         """The offset behind the last programmed byte before `to`; `at` if all is erased."""
         end = at
         while at < to:
-            step = min(len(_BLANK), to - at)
-            view = self._window(segment, at, step)
-            if view != _BLANK[:step]:
-                for i in range(step):
-                    if view[i] != 0xFF:
-                        end = at + i + 1
+            step = min(64, to - at)
+            n = len(bytes(self._window(segment, at, step)).rstrip(b"\xff"))
+            if n:
+                end = at + n
             at += step
         return end
 
@@ -183,21 +177,19 @@ class Log:
     def _seed_of(self, segment):
         return int.from_bytes(self._window(segment, 60, 4), "big")
 
-    def _seq16(self, segment, at):
-        return struct.unpack_from(">H", self._window(segment, at, HEAD), 3)[0]
-
-    def _frame_at(self, segment, at, seed):
-        """The length of the valid frame there, without its CRC; 0 if there is none."""
+    def _frame_at(self, segment, at, seed, seq):
+        """The length of the frame there, without its CRC; 0 if there is none, < 0 if not `seq`."""
         room = self._medium.segment_bytes - at
-        if room < OVERHEAD:
+        if room < _OVERHEAD:
             return 0
         view = self._window(segment, at, HEAD)
         n = HEAD + (view[0] << 8 | view[1])
         if n + 4 > room or n + 4 > len(self._buf):
             return 0
         view = self._window(segment, at, n + 4)
-        good = crc32(view[:n], seed) == int.from_bytes(view[n : n + 4], "big")
-        return n if good else 0
+        if crc32(view[:n], seed) != int.from_bytes(view[n : n + 4], "big"):
+            return 0
+        return n if view[3] << 8 | view[4] == seq & 0xFFFF else -n
 
     def _window(self, segment, at, n):
         """A view of `n` bytes of the medium, read ahead as far as the buffer goes."""
@@ -230,17 +222,17 @@ class Log:
         at_seq, segment, at = self._near(seq)
         seed = self._seed_of(segment)
         while True:
-            n = self._frame_at(segment, at, seed)
-            if n and self._seq16(segment, at) == at_seq & 0xFFFF:
+            n = self._frame_at(segment, at, seed, at_seq)
+            if n > 0:
                 if at_seq == seq:
                     self._last = (seq, segment, at)
                     return self._window(segment, at, n)
                 at_seq += 1
                 at += n + 4
                 continue
-            at = _align(at + 1, self._medium.unit)
+            at = _align(at + 1, self.unit)
             if at >= self._medium.segment_bytes:
-                raise LogError("record %d can't be read in segment %d" % (seq, segment))
+                _refuse(segment, "no record %d" % seq)
 
     def _near(self, seq):
         """(sequence, segment, offset) of a known record at or before `seq`, in its segment."""
@@ -248,7 +240,7 @@ class Log:
         for start, number in self._first:
             if start <= seq:
                 first, segment = start, number
-        best = (first, segment, _align(HEADER, self._medium.unit))
+        best = (first, segment, _align(_HEADER, self.unit))
         i = (seq >> 3) % _MARKS * 3
         for mark in (self._last, tuple(self._marks[i : i + 3])):
             if mark[1] == segment and best[0] <= mark[0] <= seq:
@@ -275,11 +267,12 @@ class Log:
     # -- appending
 
     def room(self):
-        """Bytes that are left, padding and headers not counted."""
+        """Bytes that can be filled at the least, whatever the sizes of the records."""
         medium = self._medium
         free = medium.segments - len(self._first)
         here = medium.segment_bytes - self._out_at - self._out_len if self._first else 0
-        return max(0, here) + free * (medium.segment_bytes - HEADER)
+        waste = self.record_bytes + _OVERHEAD  # what does not fit begins the next segment
+        return max(0, here - waste) + free * (medium.segment_bytes - _HEADER - waste)
 
     def append(self, kind, payload):
         """Append a record; returns its number. It is safe only after `sync`.
@@ -289,9 +282,9 @@ class Log:
         """
         n = len(payload)
         if n > self.record_bytes:
-            raise LogError("record of %d bytes; the limit is %d" % (n, self.record_bytes))
+            raise LogError("record over %d bytes" % self.record_bytes)
         size = self._medium.segment_bytes
-        if not self._first or self._out_at + self._out_len + n + OVERHEAD > size:
+        if not self._first or self._out_at + self._out_len + n + _OVERHEAD > size:
             self._begin()
         segment, at = self._first[-1][1], self._out_at + self._out_len
         seq = self.seq + 1
@@ -313,7 +306,7 @@ class Log:
         """Make all that was appended safe."""
         if self.synced == self.seq:
             return
-        n = _align(self._out_len, self._medium.unit)
+        n = _align(self._out_len, self.unit)
         self._out[self._out_len : n] = b"\xff" * (n - self._out_len)
         self._program(n)
         self._medium.sync()
@@ -321,7 +314,7 @@ class Log:
 
     def _put(self, data):
         data = memoryview(data)
-        while len(data):
+        while data:
             n = min(len(data), len(self._out) - self._out_len)
             self._out[self._out_len : self._out_len + n] = data[:n]
             self._out_len += n
@@ -344,10 +337,10 @@ class Log:
         used = [number for _, number in self._first]
         segment = used[-1] + 1 if used else 0
         if segment >= medium.segments:
-            raise LogFull("the log's %d segments are full" % medium.segments)
+            raise LogFull("%d segments are full" % medium.segments)
         medium.erase(segment)
-        head = bytearray(b"\xff" * _align(HEADER, medium.unit))
-        struct.pack_into(">4sBBHI", head, 0, b"mote", VERSION, _log2(medium.unit), 0, self.seq + 1)
+        head = bytearray(b"\xff" * _align(_HEADER, self.unit))
+        struct.pack_into(">4sBBHI", head, 0, b"mote", _VERSION, self.unit - 1, 0, self.seq + 1)
         head[12:44] = self.head
         head[44:60] = self._sign(bytes(head[:44]))
         self._seed = crc32(bytes(head[:60]))
@@ -360,10 +353,5 @@ class Log:
         self._out_len = 0
 
 
-def _log2(n):
-    # MP: no bit_length
-    bits = 0
-    while n > 1:
-        n >>= 1
-        bits += 1
-    return bits
+def _refuse(segment, why):
+    raise LogError("segment %d: %s" % (segment, why))

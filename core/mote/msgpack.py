@@ -1,4 +1,4 @@
-"""MessagePack without ext types and timestamps, bounded, over buffers that the caller owns.
+"""MessagePack without ext types and timestamps, bounded, in buffers that the caller owns.
 
 A `Packer` writes into one buffer, field by field, in the order that the format's page says. An
 `Unpacker` reads from one buffer; given a `fill` function it streams: values far larger than the
@@ -11,6 +11,7 @@ import struct
 from .const import const
 
 _DEPTH = const(8)
+_DEEP = "nested over 8 deep"
 
 _INT = const(0)
 _STR = const(1)
@@ -56,7 +57,7 @@ class Packer:
         elif n < 65536:
             struct.pack_into(">BH", self.buf, self._room(3), tag16, n)
         else:
-            raise FormatError("length %d is over 65535" % n)
+            raise FormatError("over 65535 long")
 
     def array(self, n):
         """An array's header; `n` values follow. Returns self, so that headers chain."""
@@ -104,7 +105,7 @@ class Packer:
                 self.buf[at + 1 : at + 1 + width] = (n & most - 1).to_bytes(width, "big")
                 return
             tag += 1
-        raise FormatError("integer is over 64 bits")
+        raise FormatError("over 64 bits")
 
     def value(self, v, depth=_DEPTH):
         """Any plain value. Maps are written in the order of their sorted keys."""
@@ -124,7 +125,7 @@ class Packer:
 
     def _nested(self, v, depth):
         if depth < 0:
-            raise FormatError("nested over %d deep" % _DEPTH)
+            raise FormatError(_DEEP)
         if isinstance(v, dict):
             self.map(len(v))
             for key in sorted(v):
@@ -171,7 +172,7 @@ class Unpacker:
     def _take(self, n):
         """Claim `n` bytes; returns where they begin in `buf`."""
         if self.pos + n > self.end and (n > len(self.buf) or not self._refill(n)):
-            raise FormatError("cut short or over %d bytes, at byte %d" % (len(self.buf), self.pos))
+            self._fail("cut short or over %d bytes" % len(self.buf))
         at = self.pos
         self.pos = at + n
         return at
@@ -195,54 +196,52 @@ class Unpacker:
             self._long(tag)
 
     def _long(self, tag):
-        if 0xC4 <= tag <= 0xC6:
-            self._kind, self._n = _BIN, self._uint(1 << (tag - 0xC4))
-        elif 0xCC <= tag <= 0xCF:
-            self._kind, self._n = _INT, self._uint(1 << (tag - 0xCC))
-        elif 0xD0 <= tag <= 0xD3:
-            width = 1 << (tag - 0xD0)
-            n = self._uint(width)
-            self._kind, self._n = _INT, n - (1 << (8 * width)) if n >> (8 * width - 1) else n
-        elif 0xD9 <= tag <= 0xDB:
-            self._kind, self._n = _STR, self._uint(1 << (tag - 0xD9))
-        elif 0xDC <= tag <= 0xDF:
-            self._kind = _ARRAY if tag < 0xDE else _MAP
-            self._n = self._uint(4 if tag & 1 else 2)
-        else:
-            self._kind, self._n = _OTHER, self._plain(tag)
-
-    def _plain(self, tag):
+        width = 1 << (tag & 3)
         if tag in (0xC0, 0xC2, 0xC3):
-            return None if tag == 0xC0 else tag == 0xC3
-        if tag in (0xCA, 0xCB):
-            form, width = (">f", 4) if tag == 0xCA else (">d", 8)
-            return struct.unpack_from(form, self.buf, self._take(width))[0]
-        raise FormatError("type 0x%02x at byte %d is not used here" % (tag, self.pos - 1))
+            self._kind, self._n = _OTHER, (None, None, False, True)[tag & 3]
+        elif 0xC4 <= tag < 0xC7:
+            self._kind, self._n = _BIN, self._uint(width)
+        elif tag in (0xCA, 0xCB):
+            at = self._take(width)
+            self._kind = _OTHER
+            self._n = struct.unpack_from(">d" if width == 8 else ">f", self.buf, at)[0]
+        elif 0xCC <= tag < 0xD4:
+            n = self._uint(width)
+            if tag >= 0xD0 and n >> (8 * width - 1):
+                n -= 1 << (8 * width)
+            self._kind, self._n = _INT, n
+        elif 0xD9 <= tag < 0xDC:
+            self._kind, self._n = _STR, self._uint(width >> 1)
+        elif tag >= 0xDC:
+            self._kind, self._n = _ARRAY if tag < 0xDE else _MAP, self._uint(2 << (tag & 1))
+        else:
+            self._fail("type 0x%02x" % tag)
+
+    def _fail(self, why):
+        raise FormatError("%s, at byte %d" % (why, self.pos))
 
     def _want(self, kind):
         self._next()
         if self._kind != kind:
-            raise FormatError("another type is due before byte %d" % self.pos)
+            self._fail("another type is due")
         return self._n
 
     def array(self, n=None):
         """An array's length; if `n` is given, it must have at least `n` items."""
         got = self._want(_ARRAY)
         if n is not None and got < n:
-            raise FormatError("%d fields where %d are due" % (got, n))
+            self._fail("%d fields are due" % n)
         return got
 
     def int(self):
         """An integer."""
         return self._want(_INT)
 
-    def bin(self, n=None):
-        """A view of a binary value, of just `n` bytes if that is given."""
-        got = self._want(_BIN)
-        if n is not None and got != n:
-            raise FormatError("%d bytes where %d are due" % (got, n))
-        at = self._take(got)
-        return self.buf[at : at + got]
+    def bin(self):
+        """A view of a binary value."""
+        n = self._want(_BIN)
+        at = self._take(n)
+        return self.buf[at : at + n]
 
     def str(self):
         """A string."""
@@ -253,7 +252,7 @@ class Unpacker:
         try:
             return str(self.buf[at : at + n], "utf-8")
         except UnicodeError:
-            raise FormatError("string at byte %d is not UTF-8" % at)
+            self._fail("not UTF-8")
 
     def rest(self):
         """A view of what is left in the buffer: the next piece of what is not MessagePack."""
@@ -274,20 +273,14 @@ class Unpacker:
             at = self._take(n)
             return bytes(self.buf[at : at + n])
         if depth == 0:
-            raise FormatError("nested over %d deep, at byte %d" % (_DEPTH, self.pos))
-        self._bound(n)
-        if kind == _ARRAY:
-            return [self.value(depth - 1) for _ in range(n)]
-        return self._dict(n, depth - 1)
-
-    def _bound(self, n):
+            self._fail(_DEEP)
         # each item takes a byte at least: no list is begun that the buffer could not hold
         if n > len(self.buf):
-            raise FormatError("%d items in %d bytes" % (n, len(self.buf)))
-
-    def _dict(self, n, depth):
+            self._fail("%d items" % n)
+        if kind == _ARRAY:
+            return [self.value(depth - 1) for _ in range(n)]
         out = {}
         for _ in range(n):
             key = self.value(0)
-            out[key] = self.value(depth)
+            out[key] = self.value(depth - 1)
         return out

@@ -46,10 +46,11 @@ class Limits:
     asks_burst = 10
     seen_asks = 32  # ask ids that are remembered
 
-    def worst_turn(self):
-        """Bytes of log that one turn can need at most, framing included."""
-        step = self.reply_bytes + self.reply_bytes // 4 + 128
-        return self.ask_bytes + self.steps * step + self.calls * (self.result_bytes + 384) + 512
+    def worst_turn(self, unit):
+        """Bytes of log that one turn can need at most, framing and padding included."""
+        step = self.reply_bytes + self.reply_bytes // 4 + 128 + 2 * unit
+        call = self.result_bytes + 640 + 2 * unit
+        return self.ask_bytes + self.steps * step + self.calls * call + 512 + 4 * unit
 
 
 class Turn:
@@ -126,16 +127,16 @@ class Turn:
 
 def over_limit(turn, limits):
     """Which limit keeps the turn from taking the next step, in words; None if none does."""
-    if turn.restarts > limits.restarts:
-        return "limit of %d restarts" % limits.restarts
-    if turn.tokens > limits.tokens:
-        return "limit of %d tokens" % limits.tokens
-    if turn.state == CALLING and turn.index < turn.ncalls:
-        if turn.calls >= limits.calls:
-            return "limit of %d tool calls" % limits.calls
-    elif turn.state != WAITING and turn.steps >= limits.steps:
-        return "limit of %d steps" % limits.steps
-    return None
+    most, what = limits.restarts, "restarts"
+    if turn.restarts <= most:
+        most, what = limits.tokens, "tokens"
+        if turn.tokens <= most:
+            used, most, what = turn.steps, limits.steps, "steps"
+            if turn.state == CALLING and turn.index < turn.ncalls:
+                used, most, what = turn.calls, limits.calls, "tool calls"
+            if turn.state == WAITING or used < most:
+                return None
+    return "limit of %d %s" % (most, what)
 
 
 def decide(turn, limits):

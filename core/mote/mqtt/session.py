@@ -43,7 +43,7 @@ class Session:
     share one, so each must be written out before the next is made.
     """
 
-    def __init__(  # noqa: PLR0917 - the fields of CONNECT
+    def __init__(
         self,
         client_id,
         user=None,
@@ -140,7 +140,7 @@ class Session:
 
     # -- packets to send
 
-    def publish(self, topic, payload, qos=0, retain=False, pid=0, dup=False):  # noqa: PLR0917 - of PUBLISH
+    def publish(self, topic, payload, qos=0, retain=False, pid=0, dup=False):
         """PUBLISH. ValueError if it breaks `tx_bytes` or the server's size or QoS limit."""
         if qos > self.max_qos:
             raise ValueError("QoS too high")
