@@ -1,0 +1,253 @@
+"""The other end of the link, small, and the wire between: both for the portable tests."""
+
+from helpers import DEVICE, KEY, Bench, Nor, Random, digest16, pack_reply
+from mote import wire
+from mote.link import Link
+from mote.log import chain, genesis
+from mote.msgpack import Packer, Unpacker
+from mote.turn import Limits
+
+CALLS = pack_reply([("look", {"n": 1}), ("pour", {"n": 2})])
+TEXT = pack_reply([], "done " * 300)
+
+
+class Gateway:
+    """Keeps a replica, checks its chain, and answers requests with scripted replies.
+
+    `script` is a list of (bytes, calls, tokens), ("busy", ms) or ("fail", why), one for each new
+    request in turn; a stored reply is sent again for the same id. What goes down is in `out`.
+    """
+
+    def __init__(self, script=()):
+        self.script = list(script)
+        self.out = []
+        self.frames = []
+        self.hashes = [genesis(DEVICE)]
+        self.replies = {}
+        self.seen = []  # kind of each authentic message
+        self.completes = []  # (id, offset)
+        self.declared = []
+        self.hello = None
+        self.refused = 0  # uploads that did not fit
+        self.unix_s = 1700000000
+        self.spoil = 0  # digests to falsify
+        self._up = wire.subkey(KEY, "up")
+        self._dn = wire.subkey(KEY, "dn")
+        self._counter = 0
+        self._nonce = b""
+        self._part = 512
+
+    def send(self, kind, *fields):
+        """Sign one `dn` message under the nonce of the last hello; returns its bytes too."""
+        self._counter += 1
+        p = Packer(bytearray(2048)).array(2 + len(fields)).int(self._counter).int(kind)
+        for field in fields:
+            p.value(field)
+        body = bytes(p.taken())
+        message = self._dn.sign(self._nonce, body) + body
+        self.out.append(message)
+        return message
+
+    def receive(self, message):
+        """Take an `up` message. Raises FormatError if it is not authentic."""
+        u = Unpacker(wire.body(self._up, bytes(message)))
+        u.array(2)
+        kind = u.int()
+        self.seen.append(kind)
+        if kind == wire.HELLO:
+            self._take_hello(u)
+        elif kind == wire.UPLOAD:
+            self._take_upload(u)
+        elif kind == wire.COMPLETE:
+            self._complete(bytes(u.bin()), u.int())
+        else:
+            self.declared.append((bytes(u.bin()), u.int(), u.int(), bytes(u.bin())))
+
+    def _take_hello(self, u):
+        epoch, nonce = u.int(), bytes(u.bin())
+        self.hello = (epoch, nonce, u.int(), bytes(u.bin()), u.int(), bytes(u.bin()), u.int())
+        self._part = u.int()
+        if nonce != self._nonce:
+            self._nonce, self._counter = nonce, 0
+        self.tip()
+
+    def tip(self):
+        """Tell the newest record that is held."""
+        n = len(self.frames)
+        self.send(wire.TIP, n, self.hashes[n][: wire.ID], self.hello[0], self.unix_s)
+
+    def _take_upload(self, u):
+        u.int()
+        first, before, frames = u.int(), bytes(u.bin()), bytes(u.bin())
+        if first - 1 > len(self.frames) or self.hashes[first - 1][: wire.ID] != before:
+            self.refused += 1
+        else:
+            self._extend(first, frames)
+        self.tip()
+
+    def _extend(self, seq, data):
+        h = self.hashes[seq - 1]
+        at = 0
+        while at < len(data):
+            n = 5 + (data[at] << 8 | data[at + 1])
+            frame = data[at : at + n]
+            assert len(frame) == n
+            assert frame[3] << 8 | frame[4] == seq & 0xFFFF
+            h = chain(h, frame)
+            if seq == len(self.hashes):
+                self.frames.append(frame)
+                self.hashes.append(h)
+            assert self.hashes[seq] == h, "a fork"
+            at += n
+            seq += 1
+
+    def _complete(self, ident, offset):
+        self.completes.append((ident, offset))
+        if ident not in [h[: wire.ID] for h in self.hashes]:
+            self.tip()
+            return
+        if ident not in self.replies:
+            assert self.script, "a request that the test did not expect"
+            self.replies[ident] = self.script.pop(0)
+        reply = self.replies[ident]
+        if reply[0] == "busy":
+            del self.replies[ident]
+            self.send(wire.BUSY, ident, reply[1])
+        elif reply[0] == "fail":
+            self.send(wire.FAIL, ident, reply[1])
+        else:
+            self._send_reply(ident, offset, reply)
+
+    def _send_reply(self, ident, offset, reply):
+        data, calls, tokens = reply
+        for at in range(offset, len(data), self._part):
+            self.send(wire.REPLY, ident, at, data[at : at + self._part])
+        digest = digest16(data)
+        if self.spoil:
+            self.spoil -= 1
+            digest = bytes(16)
+        self.send(wire.REPLY_END, ident, len(data), digest, calls, tokens)
+
+
+class Wire:
+    """One direction: drops, repeats and reorders; each in `percent` of the cases."""
+
+    def __init__(self, random, percent=0):
+        self._random = random
+        self._percent = percent
+        self._queue = []
+
+    def _happens(self):
+        return self._random.below(100) < self._percent
+
+    def send(self, message):
+        """Take a message."""
+        if self._happens():
+            return
+        self._queue.append(message)
+        if self._happens():
+            self._queue.append(message)
+        if len(self._queue) > 1 and self._happens():
+            self._queue[-1], self._queue[-2] = self._queue[-2], self._queue[-1]
+
+    def take(self):
+        """All that arrives now."""
+        queue, self._queue = self._queue, []
+        return queue
+
+
+class Line:
+    """A bench device's link and a gateway over two wires, and the clock they share."""
+
+    def __init__(self, bench, link, gateway, random, percent=0):
+        self.bench = bench
+        self.link = link
+        self.gateway = gateway
+        self.up = Wire(random, percent)
+        self.down = Wire(random, percent)
+
+    def step(self):
+        """Let everything happen that is due at this moment."""
+        busy = True
+        while busy:
+            busy = False
+            self.bench.settle()
+            message = self.link.poll(self.bench.now_ms)
+            while message is not None:
+                busy = True
+                self.up.send(bytes(message))
+                message = self.link.poll(self.bench.now_ms)
+            for message in self.up.take():
+                self.gateway.receive(message)
+            for message in self.gateway.out:
+                self.down.send(message)
+            self.gateway.out.clear()
+            for message in self.down.take():
+                busy = True
+                self.link.receive(message, self.bench.now_ms)
+
+    def until_quiet(self, most=500):
+        """Go from deadline to deadline until there is none; fails if there is always another."""
+        for _ in range(most):
+            self.step()
+            due = self.link.deadline()
+            if due is None:
+                return
+            self.bench.now_ms = max(self.bench.now_ms, due)
+        raise AssertionError("there is always another deadline")
+
+
+def line(script=(), seed=1, percent=0, part=None, nor=None):
+    """A connected device and its gateway; `part` bounds the bytes of a reply in a message."""
+    limits = Limits()
+    if part:
+        limits.part_bytes = part
+    b = Bench(nor or Nor(4, 16, 16384), limits=limits, now_ms=1000)
+    made = Line(b, Link(b.agent, KEY, Random(seed).bytes), Gateway(script), Random(seed), percent)
+    made.link.connected(b.now_ms)
+    return made
+
+
+def whole():
+    """The script of a turn with two calls and then text."""
+    return [(CALLS, 2, 10), (TEXT, 0, 10)]
+
+
+def texts(made):
+    """[(how, text)] of what the device published."""
+    return [(how, text) for _, (_, _, how, text) in made.bench.published]
+
+
+def drain(made):
+    """Everything that `poll` has, as kinds."""
+    before = len(made.gateway.seen)
+    message = made.link.poll(made.bench.now_ms)
+    while message is not None:
+        made.gateway.receive(message)
+        message = made.link.poll(made.bench.now_ms)
+    return made.gateway.seen[before:]
+
+
+def deliver(made):
+    """Give the device all that the gateway has sent."""
+    for message in made.gateway.out:
+        made.link.receive(message, made.bench.now_ms)
+    made.gateway.out.clear()
+
+
+def replica_is_whole(made):
+    """True if the gateway holds all of the log."""
+    log = made.bench.log
+    return len(made.gateway.frames) == log.seq and made.gateway.hashes[-1] == log.head
+
+
+def waiting_line():
+    """A line with a request at the gateway and nothing on the way down."""
+    made = line([(TEXT, 0, 1)])
+    made.until_quiet()
+    seq = made.bench.ask("go", "s", "1")
+    made.bench.settle()
+    drain(made)
+    held = list(made.gateway.out)
+    made.gateway.out.clear()
+    return made, made.bench.turn(seq), held

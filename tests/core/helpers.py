@@ -1,0 +1,236 @@
+"""What the portable tests share: randomness that repeats, a NOR chip, and a device to drive."""
+
+import hashlib
+
+from mote import records as r
+from mote import wire
+from mote.agent import Agent
+from mote.log import Log, genesis
+from mote.msgpack import Packer, Unpacker
+from mote.tools import Toolset, integer, tool
+from mote.turn import CALL, PUBLISH, STOP, Limits
+
+KEY = bytes(range(32))
+HEADER = 64  # bytes of a segment's header (FORMAT.md)
+OVERHEAD = 9  # bytes of a frame around its payload
+DEVICE = "bench"
+
+
+def raises(exc, fn, *args):
+    """The exception of class `exc` that the call raises; fails if it raises none."""
+    try:
+        fn(*args)
+    except exc as error:
+        return error
+    raise AssertionError(f"{exc.__name__} was not raised")
+
+
+class Random:
+    """A linear congruential generator: the same numbers on every runtime."""
+
+    def __init__(self, seed):
+        self._state = seed
+
+    def below(self, n):
+        """0 <= result < n, n of at most 65536."""
+        self._state = (self._state * 1103515245 + 12345) & 0x7FFFFFFF
+        return (self._state >> 15) % n
+
+    def bytes(self, n):
+        """`n` bytes."""
+        return bytes([self.below(256) for _ in range(n)])
+
+
+class PowerCut(Exception):
+    """The power went while the chip was programming."""
+
+
+class Nor:
+    """A NOR chip in memory that refuses what a real one can't do.
+
+    `cut_at` counts the bytes that may still be programmed before the power goes, None: it stays
+    on. With `smear` the byte at the cut is left half programmed.
+    """
+
+    def __init__(self, unit, segments, segment_bytes):
+        self.unit = unit
+        self.segments = segments
+        self.segment_bytes = segment_bytes
+        self.cells = [bytearray(b"\xff" * segment_bytes) for _ in range(segments)]
+        self.cut_at = None
+        self.smear = False
+        self.programmed = 0  # bytes, since the chip was made
+        self.syncs = 0
+
+    def copy(self):
+        """Another chip with the same content, its power on."""
+        other = Nor(self.unit, self.segments, self.segment_bytes)
+        other.cells = [bytearray(cells) for cells in self.cells]
+        return other
+
+    def read(self, segment, offset, buf):
+        """Fill `buf` from there."""
+        assert offset + len(buf) <= self.segment_bytes
+        buf[:] = self.cells[segment][offset : offset + len(buf)]
+
+    def program(self, segment, offset, data):
+        """Program erased units; raises PowerCut on the way if that is due."""
+        n = len(data)
+        assert offset % self.unit == n % self.unit == 0, "not aligned to the unit"
+        assert offset + n <= self.segment_bytes, "over the end of the segment"
+        cells = self.cells[segment]
+        for i in range(n):
+            assert cells[offset + i] == 0xFF, "programmed twice"
+            if self.cut_at == 0:
+                if self.smear:
+                    cells[offset + i] = data[i] | 0x55
+                raise PowerCut
+            cells[offset + i] = data[i]
+            self.programmed += 1
+            if self.cut_at is not None:
+                self.cut_at -= 1
+
+    def erase(self, segment):
+        """Erase a segment."""
+        self.cells[segment] = bytearray(b"\xff" * self.segment_bytes)
+
+    def sync(self):
+        """Count it; all is on the chip already."""
+        self.syncs += 1
+
+
+def make_log(nor, record_bytes=256, device=DEVICE):
+    """An unopened log of the bench device."""
+    return Log(nor, genesis(device), wire.subkey(KEY, "log").sign, record_bytes)
+
+
+def records_of(nor, record_bytes=256):
+    """[(kind, payload)] of all records on the chip."""
+    found = []
+    make_log(nor, record_bytes).open(lambda seq, h, kind, data: found.append((kind, bytes(data))))
+    return found
+
+
+def pack_reply(calls, text=""):
+    """A model's reply: `calls` is [(tool, arguments)], the text follows."""
+    p = Packer(bytearray(4096))
+    for name, args in calls:
+        p.array(2).str(name).value(args)
+    return bytes(p.raw(text.encode()).taken())
+
+
+def bench_tools(runs):
+    """Three tools, one of each effect class; `runs` gets (name, n) when one runs."""
+
+    def note(name):
+        def run(n):
+            runs.append((name, n))
+            return n
+
+        return run
+
+    declared = []
+    for name, effect in (("look", r.READ), ("put", r.IDEMPOTENT), ("pour", r.ONCE)):
+        made = tool("Bench tool.", effect, integer("n", 0, 100))(note(name))
+        made.name = name
+        declared.append(made)
+    return Toolset(declared)
+
+
+class Bench:
+    """A device on a chip: opens its log, performs effects, keeps what was published.
+
+    Every `Bench` on the same chip is the next life of the same device.
+    """
+
+    def __init__(self, nor, runs=None, now_ms=0, limits=None):
+        self.nor = nor
+        self.runs = [] if runs is None else runs
+        self.published = []  # (seq of the ASK, seq of the ANSWER), (session, id, how, text)
+        self.held = []  # turns whose tool runs, if `hold`
+        self.hold = False
+        self.eager = False  # sync before each call, as an upload would
+        self.told = None  # what tools return, if not what they were given
+        self.stopped = []
+        self.now_ms = now_ms
+        self.log = make_log(nor, 1024)
+        self.agent = Agent(self.log, bench_tools(self.runs), limits or Limits())
+        self.agent.open(now_ms, b"12345678", ["pump"], "test")
+
+    def ask(self, text="do it", session="s", name="a1"):
+        """Ask; returns the number of the ASK."""
+        return self.agent.ask(text, session, name, self.now_ms, 0)
+
+    def turn(self, seq):
+        """The open turn of that ASK, or None."""
+        for turn in self.agent.turns:
+            if turn.seq == seq:
+                return turn
+        return None
+
+    def settle(self, acknowledge=True):
+        """Perform effects until none is due; answers are acknowledged at once if told so."""
+        effect = self.agent.next_effect()
+        while effect:
+            if effect[0] == CALL:
+                self._call(effect[1], effect[2], effect[3])
+            elif effect[0] == STOP:
+                self.stopped.append(effect[1].seq)
+                self.agent.result(effect[1], r.STOPPED, "stopped")
+            else:
+                assert effect[0] == PUBLISH
+                self.published.append((effect[1:], self.agent.answer(effect[1], effect[2])))
+                if acknowledge:
+                    self.agent.sent(effect[1])
+            effect = self.agent.next_effect()
+
+    def _call(self, turn, tool_, args):
+        if self.hold:
+            self.held.append(turn)
+            return
+        if self.eager:
+            self.log.sync()
+        value = tool_.run(**args)
+        self.agent.result(turn, r.OK, str(value) if self.told is None else self.told)
+
+    def reply(self, turn, calls, text="", tokens=10, part=32):
+        """Give the reply that `turn` waits for, whole."""
+        data = pack_reply(calls, text)
+        for at in range(turn.got, len(data), part):
+            assert self.agent.part(turn, at, data[at : at + part])
+        assert self.agent.reply_end(turn, len(data), digest16(data), len(calls), tokens)
+
+
+def digest16(data):
+    """The digest that travels with a reply."""
+    return hashlib.sha256(data).digest()[:16]
+
+
+def bench(**limits):
+    """A `Bench` on a fresh chip, with these limits."""
+    chosen = Limits()
+    for name, value in limits.items():
+        assert hasattr(Limits, name), name
+        setattr(chosen, name, value)
+    return Bench(Nor(4, 8, 32768), limits=chosen)
+
+
+def kinds(b):
+    """The kinds of all records."""
+    b.log.sync()
+    return [kind for kind, _ in records_of(b.nor, 1024)]
+
+
+def answers(b):
+    """[(how, text)] of what was published."""
+    return [(how, text) for _, (_, _, how, text) in b.published]
+
+
+def texts_of_results(b):
+    """[(status, text)] of all RESULT records."""
+    b.log.sync()
+    found = []
+    for kind, data in records_of(b.nor, 1024):
+        if kind == r.RESULT:
+            found.append(tuple(Unpacker(bytearray(data)).value()[2:4]))
+    return found
