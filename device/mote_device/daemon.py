@@ -149,10 +149,11 @@ def _limits(config):
                 "%s: [limits] %s must be at most %d: [log] record_bytes less %d"
                 % (config.path, name, record - _FIELDS, _FIELDS)
             )
-    if 2 * limits.worst_turn() > config.log.segments * config.log.segment_kib * 1024:
+    worst = limits.worst_turn(config.log.program_unit)
+    if 2 * worst > config.log.segments * config.log.segment_kib * 1024:
         raise ConfigError(
             "%s: [log] is too small: a turn within [limits] may write %d bytes, the log must "
-            "hold two such turns" % (config.path, limits.worst_turn())
+            "hold two such turns" % (config.path, worst)
         )
     return limits
 

@@ -2,6 +2,7 @@
 
 import sys
 
+from mote.msgpack import FormatError
 from mote.tools import Tool, Toolset
 
 from .config import ConfigError
@@ -11,17 +12,21 @@ def load_tools(board_tools, path, modules):
     """A Toolset of the board's tools and the modules', in that order.
 
     `path` lists folders to search first. Raises ConfigError if a module can't be loaded, has no
-    tools, or two tools share a name.
+    tools, if two tools share a name, or one's declaration is too long.
     """
     tools = list(board_tools)
     for folder in reversed(path):
         sys.path.insert(0, folder)
     for name in modules:
         tools.extend(_tools_of(name))
+    names = [item.name for item in tools]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError("[tools]: two tools are named %s" % name)
     try:
         return Toolset(tools)
-    except ValueError as e:
-        raise ConfigError("[tools]: %s" % e)
+    except FormatError as e:
+        raise ConfigError("[tools]: a declaration is too long: %s" % e)
 
 
 def _tools_of(name):
@@ -29,7 +34,7 @@ def _tools_of(name):
         module = __import__(name)
     except ImportError as e:
         raise ConfigError("[tools] modules: %s can't be imported: %s" % (name, e))
-    except Exception as e:  # noqa: BLE001 (it is the user's code: anything may come)
+    except Exception as e:
         raise ConfigError("[tools] modules: %s failed: %s: %s" % (name, type(e).__name__, e))
     # MP: a module's dict has no order, so tools are taken by name
     found = [getattr(module, key) for key in sorted(dir(module))]

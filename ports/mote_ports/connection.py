@@ -1,4 +1,4 @@
-"""The connection to the broker: dialled, kept, and dialled again for as long as the driver runs."""
+"""The connection to the broker: dialled, kept, and dialled again while the driver runs."""
 
 import asyncio
 import os

@@ -8,11 +8,11 @@ from the log, as after a reboot.
 """
 
 import asyncio
+import json
 
 from mote import mqtt
 from mote import records as r
 from mote.agent import Refused
-from mote.tools import result_text
 from mote.turn import CALL, PUBLISH
 
 from .connection import Connection
@@ -69,7 +69,7 @@ class Driver:
             await coroutine
         except asyncio.CancelledError:
             raise
-        except Exception as e:  # noqa: BLE001 (any failure must end `run`, not one task of it)
+        except Exception as e:
             self._fail(e)
 
     def _fail(self, error):
@@ -147,12 +147,13 @@ class Driver:
             status, text = r.STOPPED, "stopped"
             if self._stop.is_set():
                 return  # the device stops: what becomes of the call is decided at the next boot
-        except Exception as e:  # noqa: BLE001 (a tool may fail in any way; the model is told)
-            status, text = r.ERROR, "%s: %s" % (type(e).__name__, e)
+        except Exception as e:
+            status, text = r.ERROR, result_text("%s: %s" % (type(e).__name__, e))
         try:
             self._running.pop(turn.seq, None)
-            self.agent.result(turn, status, text)
-        except Exception as e:  # noqa: BLE001 (errors of the log)
+            if turn.running:
+                self.agent.result(turn, status, text)
+        except Exception as e:
             self._fail(e)
         self._wake.set()
 
@@ -238,3 +239,15 @@ class Driver:
                 text = text[: max(0, len(text) * 3 // 4 - len(_CUT))] + _CUT
         self._report("answer to ask %d: %s" % (seq, text), detail=True)
         self._net.write(packet)
+
+
+def result_text(value):
+    """What a tool returned, as text for the model: strings as they are, the rest as JSON."""
+    if value is None:
+        return "done"
+    text = value if isinstance(value, str) else json.dumps(value)
+    try:
+        text.encode()
+    except UnicodeError:  # half a surrogate pair, on CPython
+        text = repr(text)
+    return text

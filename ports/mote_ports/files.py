@@ -59,7 +59,7 @@ class FileMedium:
             path = self._path(segment)
             if not exists(path):
                 return None
-            self._file = open(path, "rb" if self._read_only else "r+b", buffering=0)
+            self._file = open(path, "rb" if self._read_only else "r+b", buffering=0)  # noqa: SIM115
             self._number = segment
         return self._file
 

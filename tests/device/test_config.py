@@ -12,7 +12,7 @@ class Folder:
     """A new folder for one test; its files and itself are removed on leaving."""
 
     def __enter__(self):
-        base = os.getenv("MOTE_TEST_TMP") or "/tmp"  # noqa: S108 (MP has no tempfile)
+        base = os.getenv("MOTE_TEST_TMP") or "/tmp"
         self.path = f"{base}/mote-config-{time.time_ns()}-{id(self)}"
         os.mkdir(self.path)
         return self
