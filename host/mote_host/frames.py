@@ -1,0 +1,176 @@
+"""Records as the host reads them: cut from uploads, with named fields, and in plain English."""
+
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from mote import records as r
+from mote.log import HEAD
+from mote.msgpack import FormatError, Unpacker
+
+EFFECTS = {r.READ: "READ", r.IDEMPOTENT: "IDEMPOTENT", r.ONCE: "ONCE"}
+STATUS = {
+    r.OK: "ok",
+    r.ERROR: "error",
+    r.REJECTED: "rejected",
+    r.LATE: "timed out",
+    r.UNKNOWN: "outcome unknown",
+    r.STOPPED: "stopped",
+}
+ENDINGS = {
+    r.DONE: "done",
+    r.LIMITED: "limit reached",
+    r.FAILED: "failed",
+    r.CANCELLED: "cancelled",
+}
+
+_MAX_INT = 1 << 53  # beyond what SQLite or JSON readers hold exactly, nothing is meant
+_NONE = type(None)
+_Fields = tuple[tuple[str, type | tuple[type, ...]], ...]
+_LAYOUT: dict[int, tuple[str, _Fields]] = {
+    r.BOOT: ("BOOT", (("epoch", int), ("nonce", bytes), ("outputs", list), ("version", str))),
+    r.ASK: ("ASK", (("session", str), ("ask_id", str), ("text", str), ("unix_s", int))),
+    r.REQ: ("REQ", (("turn", int), ("tools", bytes), ("bundle", object), ("limit", int))),
+    r.PART: ("PART", (("req", int), ("data", bytes))),
+    r.REPLY_END: (
+        "REPLY_END",
+        (("req", int), ("length", int), ("digest", bytes), ("calls", int), ("tokens", int)),
+    ),
+    r.FAIL: ("FAIL", (("req", int), ("text", str))),
+    r.START: (
+        "START",
+        (("req", int), ("index", int), ("effect", int), ("tool", str), ("arguments", dict)),
+    ),
+    r.RESULT: ("RESULT", (("req", int), ("index", int), ("status", int), ("text", str))),
+    r.ANSWER: ("ANSWER", (("turn", int), ("how", int), ("req", int), ("text", (str, _NONE)))),
+    r.SENT: ("SENT", (("turn", int),)),
+    r.CANCEL: ("CANCEL", (("turn", int),)),
+    r.TIMEOUT: ("TIMEOUT", (("turn", int),)),
+    r.REFUSED: ("REFUSED", (("count", int),)),
+}
+KINDS = {kind: name for kind, (name, _) in _LAYOUT.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One record on its way: `data` is what the chain covers."""
+
+    seq16: int
+    kind: int
+    payload: bytes
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One record of a replica. `fields` has the names of `records.py`; unknown kinds have `raw`.
+
+    `turn` is the sequence number of the ASK that it belongs to, `session` that ask's session;
+    None for what belongs to no turn.
+    """
+
+    seq: int
+    kind: int
+    hash: bytes
+    fields: dict[str, Any]
+    turn: int | None = None
+    session: str | None = None
+
+    @property
+    def id(self) -> bytes:
+        """What travels as the record's identity: the first 16 bytes of its chain hash."""
+        return self.hash[:16]
+
+    @property
+    def name(self) -> str:
+        """The name of the kind."""
+        return KINDS.get(self.kind, f"0x{self.kind:02x}")
+
+
+def cut(data: bytes) -> Iterator[Frame]:
+    """The frames that lie one after the other in `data`. Raises FormatError if it is not whole."""
+    at = 0
+    while at < len(data):
+        if at + HEAD > len(data):
+            raise FormatError(f"a frame is cut short at byte {at}")
+        length, kind, seq16 = struct.unpack_from(">HBH", data, at)
+        end = at + HEAD + length
+        if end > len(data):
+            raise FormatError(f"a frame is cut short at byte {at}")
+        yield Frame(seq16, kind, data[at + HEAD : end], data[at:end])
+        at = end
+
+
+def decode(kind: int, payload: bytes) -> dict[str, Any]:
+    """A payload's fields by name. Raises FormatError if it is not what its kind says."""
+    if kind not in _LAYOUT:
+        if kind & r.IGNORABLE:
+            return {"raw": payload}
+        raise FormatError(f"records of kind {kind} come from a newer mote")
+    name, layout = _LAYOUT[kind]
+    unpacker = Unpacker(payload)
+    values = unpacker.value()
+    if not isinstance(values, list) or len(values) < len(layout) or unpacker.more():
+        raise FormatError(f"{name} is not an array of {len(layout)} fields")
+    fields = {}
+    for (field, of), value in zip(layout, values, strict=False):
+        good = isinstance(value, of) and not (of is int and isinstance(value, bool))
+        if not good or (of is int and not 0 <= value < _MAX_INT):
+            raise FormatError(f"{name}: {field} is out of range or of another type")
+        fields[field] = value
+    return fields
+
+
+def describe(record: Record) -> str:
+    """What the record says, in one line of plain English that is safe to print."""
+    teller = _TELL.get(record.kind)
+    if teller is None:
+        return f"{len(record.fields['raw'])} bytes of the unknown kind {record.name}"
+    return line(teller(record, record.fields), 400)
+
+
+def line(text: str, most: int) -> str:
+    """`text` on one line of at most `most` characters, without what could steer a terminal."""
+    clean = "".join(c if c.isprintable() else " " for c in text)
+    return clean if len(clean) <= most else clean[: most - 3] + "..."
+
+
+def _boot(record: Record, f: dict[str, Any]) -> str:
+    reset = f"; reset: {', '.join(map(str, f['outputs']))}" if f["outputs"] else ""
+    return f"started, epoch {f['epoch']}, mote {f['version']}{reset}"
+
+
+def _start(record: Record, f: dict[str, Any]) -> str:
+    shown = ", ".join(f"{key}={value!r}" for key, value in f["arguments"].items())
+    return f"{f['tool']}({shown}) starts ({EFFECTS.get(f['effect'], f['effect'])})"
+
+
+def _reply_end(record: Record, f: dict[str, Any]) -> str:
+    return (
+        f"reply to request {f['req']} is whole: {f['length']} bytes, {f['calls']} calls, "
+        f"{f['tokens']} tokens"
+    )
+
+
+def _answer(record: Record, f: dict[str, Any]) -> str:
+    ending = ENDINGS.get(f["how"], f"ending {f['how']}")
+    text = f": {f['text']}" if f["text"] else ""
+    return f"ask {f['turn']} answered ({ending}){text}"
+
+
+_TELL: dict[int, Callable[[Record, dict[str, Any]], str]] = {
+    r.BOOT: _boot,
+    r.ASK: lambda _, f: f"asked in session {f['session']}: {f['text']}",
+    r.REQ: lambda rec, f: f"model request {rec.id.hex()[:8]} for ask {f['turn']}",
+    r.PART: lambda _, f: f"{len(f['data'])} bytes of the reply to request {f['req']}",
+    r.REPLY_END: _reply_end,
+    r.FAIL: lambda _, f: f"request {f['req']} failed: {f['text']}",
+    r.START: _start,
+    r.RESULT: lambda _, f: f"result: {STATUS.get(f['status'], f['status'])}: {f['text']}",
+    r.ANSWER: _answer,
+    r.SENT: lambda _, f: f"the answer to ask {f['turn']} was acknowledged",
+    r.CANCEL: lambda _, f: f"ask {f['turn']} was cancelled",
+    r.TIMEOUT: lambda _, f: f"ask {f['turn']} ran out of time",
+    r.REFUSED: lambda _, f: f"{f['count']} asks were refused",
+}
