@@ -1,1 +1,1 @@
-
+"""Emulated boards and what their builds need."""

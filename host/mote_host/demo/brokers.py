@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import BrokerError, ConfigError
+from mote_host.errors import BrokerError, ConfigError
 
 HOST = "127.0.0.1"
 _START_S = 10.0
@@ -28,7 +28,9 @@ class Broker:
 
 def find_mosquitto() -> str | None:
     """The path of mosquitto; Debian puts it where users' PATH does not look."""
-    return shutil.which("mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    return shutil.which(
+        "mosquitto", path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    )
 
 
 def free_port() -> int:

@@ -25,12 +25,13 @@ async def metered(host: str, port: int) -> AsyncIterator[Meter]:
     relays: set[asyncio.Task[None]] = set()
 
     async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        relays.add(task)
-        task.add_done_callback(relays.discard)
+        if task := asyncio.current_task():
+            relays.add(task)
+            task.add_done_callback(relays.discard)
         meter.connections += 1
-        await _relay(meter, reader, writer, host, port)
+        # the callback that asyncio makes of this may not end as cancelled
+        with suppress(asyncio.CancelledError):
+            await _relay(meter, reader, writer, host, port)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0)
     meter.port = server.sockets[0].getsockname()[1]

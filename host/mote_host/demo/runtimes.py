@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Protocol
 
-from ..errors import ConfigError
+from mote_host.errors import ConfigError
 
 _PACKAGES = ("mote", "mote_ports", "mote_device")
 
@@ -96,7 +96,11 @@ def choose(name: str | None) -> tuple[Runtime, str | None]:
     known = runtimes()
     if name is None:
         lacks = known["micropython"].missing()
-        return (known["cpython"], f"{lacks}; using cpython") if lacks else (known["micropython"], None)
+        return (
+            (known["cpython"], f"{lacks}; using cpython")
+            if lacks
+            else (known["micropython"], None)
+        )
     if name not in known:
         raise ConfigError(f"--runtime {name}: known are {', '.join(sorted(known))}")
     if lacks := known[name].missing():

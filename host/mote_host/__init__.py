@@ -1,0 +1,1 @@
+"""The host's side: the gateway, model providers, the store, and the command `mote`."""

@@ -1,0 +1,135 @@
+"""Turns as seen from outside: which records belong to one, and what a person is shown of it."""
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+from mote import records as r
+from mote import wire
+from mote.msgpack import FormatError, Unpacker
+
+from mote_host import frames
+from mote_host.frames import EFFECTS, ENDINGS, STATUS, Record
+
+
+class Turns:
+    """Puts records, given in order, to their turn and session."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[int | None, str | None]] = {}
+
+    def place(self, record: Record) -> Record:
+        """The record, with the turn and session that it belongs to."""
+        fields = record.fields
+        if record.kind == r.ASK:
+            place: tuple[int | None, str | None] = (record.seq, fields["session"])
+        else:
+            place = self._known.get(fields.get("turn", fields.get("req", 0)), (None, None))
+        self._known[record.seq] = place
+        return replace(record, turn=place[0], session=place[1])
+
+
+def with_texts(records: list[Record]) -> list[Record]:
+    """The same records; an ANSWER whose text is a reply's has that text, if the reply is there."""
+    replies: dict[int, bytes] = {}
+    out = []
+    for record in records:
+        fields = record.fields
+        if record.kind == r.PART:
+            replies[fields["req"]] = replies.get(fields["req"], b"") + fields["data"]
+        elif record.kind == r.ANSWER and fields["text"] is None and fields["req"] in replies:
+            text = replies[fields["req"]].decode(errors="replace")
+            out.append(replace(record, fields={**fields, "text": text}))
+            continue
+        out.append(record)
+    return out
+
+
+def overheard(message: bytes) -> list[Record]:
+    """The records in an `up` message, as anybody who subscribes can read them.
+
+    They are not authenticated and have no hash: good to show progress, not to rely on.
+    """
+    try:
+        u = Unpacker(message[wire.MAC :])
+        if u.array(5) and u.int() != wire.UPLOAD:
+            return []
+        u.value()
+        first = u.int()
+        u.value()
+        cut = frames.cut(bytes(u.bin()))
+        return [
+            Record(seq, frame.kind, b"", frames.decode(frame.kind, frame.payload))
+            for seq, frame in enumerate(cut, first)
+        ]
+    except FormatError:
+        return []
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a turn for a person: `label` says what it is, `note` is a short remark."""
+
+    label: str
+    text: str
+    note: str = ""
+
+
+def step_of(record: Record) -> Step | None:
+    """What a record shows of its turn; None for what is bookkeeping."""
+    teller = _STEPS.get(record.kind)
+    if teller is None:
+        return None
+    step: Step = teller(record, record.fields)
+    return replace(step, text=frames.line(step.text, 400))
+
+
+def _call(_: Record, f: dict[str, Any]) -> Step:
+    shown = ", ".join(f"{key}={value!r}" for key, value in f["arguments"].items())
+    return Step("tool call", f"{f['tool']}({shown})", EFFECTS.get(f["effect"], "?"))
+
+
+def _reply(_: Record, f: dict[str, Any]) -> Step:
+    calls = {0: "text", 1: "1 call"}.get(f["calls"], f"{f['calls']} calls")
+    return Step("model", f"replied with {calls}", f"{f['length']} bytes, {f['tokens']} tokens")
+
+
+_STEPS: dict[int, Any] = {
+    r.ASK: lambda _, f: Step("ask", f["text"], f"session {f['session']}"),
+    r.REQ: lambda rec, _: Step("model", "is asked", rec.id.hex()[:8]),
+    r.REPLY_END: _reply,
+    r.FAIL: lambda _, f: Step("model", f["text"], "failed"),
+    r.START: _call,
+    r.RESULT: lambda _, f: Step("result", f["text"], STATUS.get(f["status"], "?")),
+    r.ANSWER: lambda _, f: Step("answer", f["text"] or "", ENDINGS.get(f["how"], "?")),
+    r.CANCEL: lambda _, __: Step("cancelled", "by a person"),
+    r.TIMEOUT: lambda _, __: Step("limit", "out of time"),
+}
+
+
+class Calls:
+    """Collects the tool calls of a turn from its records, each with what became of it."""
+
+    def __init__(self) -> None:
+        self._calls: dict[tuple[int, int], dict[str, Any]] = {}
+
+    def add(self, record: Record) -> None:
+        """Take a record into account."""
+        f = record.fields
+        if record.kind == r.START:
+            self._calls[f["req"], f["index"]] = {
+                "name": f["tool"],
+                "args": f["arguments"],
+                "effect": EFFECTS.get(f["effect"], "?"),
+                "result": None,
+                "status": None,
+            }
+        elif record.kind == r.RESULT:
+            # a call that was rejected never started: its result begins with its name
+            name = f["text"].partition(":")[0]
+            blank = {"name": name, "args": None, "effect": None}
+            call = self._calls.setdefault((f["req"], f["index"]), blank)
+            call["result"], call["status"] = f["text"], STATUS.get(f["status"], "?")
+
+    def list(self) -> list[dict[str, Any]]:
+        """The calls in the order of the log."""
+        return [self._calls[key] for key in sorted(self._calls)]
