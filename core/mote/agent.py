@@ -134,7 +134,7 @@ class Agent:
     # -- appending
 
     def _start(self, fields):
-        return self._packer.reset().array(fields)
+        return self._packer.reset(0).array(fields)
 
     def _append(self, kind):
         """Append what `_packer` holds, and fold it."""

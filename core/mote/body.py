@@ -81,4 +81,4 @@ class Reply:
         try:
             return str(data, "utf-8")
         except UnicodeError:
-            return "(the reply was not UTF-8)"
+            return "(reply not UTF-8)"

@@ -100,7 +100,7 @@ class Log:
         found.sort()
         for first, segment, h in found:
             if h != self.head or first != self.seq + 1:
-                _refuse(segment, "does not continue the log")
+                _refuse(segment, "does not follow")
             self._first.append((first, segment))
             self._out_at = self._walk(segment, visit)
         if self._first:
@@ -110,6 +110,8 @@ class Log:
     def _header(self, segment):
         """(first sequence, chain hash before it), or None if the segment was never begun."""
         head = bytes(self._window(segment, 0, _HEADER))
+        if not head.rstrip(b"\xff"):
+            return None
         if head[:4] != b"mote" or crc32(head[:60]) != int.from_bytes(head[60:], "big"):
             size = self._medium.segment_bytes
             if self._written_end(segment, _HEADER, size) > _align(_HEADER, self.unit):
@@ -165,7 +167,7 @@ class Log:
         """The offset behind the last programmed byte before `to`; `at` if all is erased."""
         end = at
         while at < to:
-            step = min(64, to - at)
+            step = min(len(self._buf), to - at)
             n = len(bytes(self._window(segment, at, step)).rstrip(b"\xff"))
             if n:
                 end = at + n

@@ -32,7 +32,7 @@ class Packer:
         self.buf = memoryview(buf)
         self.pos = 0
 
-    def reset(self, pos=0):
+    def reset(self, pos):
         """Start again at byte `pos`; returns self."""
         self.pos = pos
         return self

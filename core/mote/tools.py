@@ -169,7 +169,7 @@ class Toolset:
 
     def declaration(self, n):
         """A view of the nth declaration's bytes, good until the next call."""
-        p = self._packer.reset()
+        p = self._packer.reset(0)
         self.tools[n].pack(p)
         return p.taken()
 

@@ -261,7 +261,7 @@ def test_a_reply_that_is_no_utf8_is_still_an_answer():
     assert b.agent.part(turn, 0, b"\xff\xfe")
     assert b.agent.reply_end(turn, 2, digest16(b"\xff\xfe"), 0, 1)
     b.settle()
-    assert answers(b) == [(r.DONE, "(the reply was not UTF-8)")]
+    assert answers(b) == [(r.DONE, "(reply not UTF-8)")]
 
 
 def test_an_acknowledgement_that_nobody_waits_for_is_dropped():

@@ -211,7 +211,7 @@ def test_another_devices_segment_is_refused():
     other = Log(nor, genesis(DEVICE), wire.subkey(bytes(32), "log").sign, 256)
     assert "not this device's" in str(raises(LogError, other.open, print))
     other = Log(nor, genesis("other"), wire.subkey(KEY, "log").sign, 256)
-    assert "does not continue" in str(raises(LogError, other.open, print))
+    assert "does not follow" in str(raises(LogError, other.open, print))
 
 
 def with_header_byte(nor, at, value):
@@ -242,7 +242,7 @@ def test_a_segment_that_is_gone_is_noticed():
     for segment in range(3):
         bad = nor.copy()
         bad.erase(segment)
-        assert "does not continue" in str(raises(LogError, opened, bad))
+        assert "does not follow" in str(raises(LogError, opened, bad))
 
 
 def test_an_older_life_of_a_segment_is_not_read():

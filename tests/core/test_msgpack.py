@@ -140,8 +140,8 @@ def test_arrays_and_maps_at_each_length_boundary():
 def test_headers_of_65535_items_and_no_more():
     p = Packer(bytearray(8))
     assert bytes(p.array(65535).taken()).hex() == "dcffff"
-    assert bytes(p.reset().map(65535).taken()).hex() == "deffff"
-    raises(FormatError, p.reset().array, 65536)
+    assert bytes(p.reset(0).map(65535).taken()).hex() == "deffff"
+    raises(FormatError, p.reset(0).array, 65536)
     raises(FormatError, p.map, 65536)
     raises(FormatError, Packer(bytearray(70000)).bin, bytes(65536))
     raises(FormatError, Packer(bytearray(70000)).str, "x" * 65536)
@@ -164,7 +164,7 @@ def test_the_packer_keeps_to_its_buffer():
 def test_a_packer_starts_again_where_it_is_told():
     p = Packer(bytearray(b"########"))
     assert bytes(p.reset(2).int(5).raw(b"ab").taken()) == b"##\x05ab"
-    assert bytes(p.reset().int(1).taken()) == b"\x01"
+    assert bytes(p.reset(0).int(1).taken()) == b"\x01"
 
 
 def nested(depth, kind):
