@@ -39,6 +39,7 @@ class Watch:
         self._turns = Turns()
         self._turn: int | None = None
         self._seen = 0
+        self.over = False  # nobody waits for the answer any more
 
     @property
     def accepted(self) -> bool:
@@ -75,7 +76,7 @@ class Watch:
 
 async def _repeat(client: aiomqtt.Client, topic: str, payload: str, watch: Watch) -> None:
     with suppress(aiomqtt.MqttError):  # whoever reads the messages sees it too
-        while not watch.accepted:
+        while not (watch.accepted or watch.over):
             await client.publish(topic, payload, qos=1)
             await asyncio.sleep(_REPEAT_S)
 
@@ -107,5 +108,6 @@ async def ask(
                 if answer:
                     return answer
     finally:
+        watch.over = True  # a cancellation inside paho's publish can be lost
         repeating.cancel()
     raise aiomqtt.MqttError("the connection ended before the answer came")

@@ -1,5 +1,6 @@
 """The connection to the MQTT broker: version 5, or 3.1.1 where a broker has no other."""
 
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -69,6 +70,8 @@ class Broker:
             keepalive=KEEPALIVE_S,
             max_queued_incoming_messages=MAX_QUEUED,
             tls_context=self._tls(),
+            # else each message waits for the acknowledgement of the one before
+            socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
         )
 
     def _tls(self) -> ssl.SSLContext | None:

@@ -94,6 +94,16 @@ class Store(Database):
         with self.transaction() as db:
             return bool(db.execute("DELETE FROM devices WHERE name = ?", (name,)).rowcount)
 
+    def set_aside(self, name: str, aside: str) -> bool:
+        """Keep what is known of `name` as `aside`, so that a new log of that name can begin."""
+        with self.transaction() as db:
+            db.execute("PRAGMA defer_foreign_keys = ON")
+            for table in ("records", "replies"):
+                db.execute(f"UPDATE {table} SET device = ? WHERE device = ?", (aside, name))  # noqa: S608 (constants)
+            return bool(
+                db.execute("UPDATE devices SET name = ? WHERE name = ?", (aside, name)).rowcount
+            )
+
     def note_unenrolled(self, name: str, now_ms: int) -> bool:
         """Count a message of a device without a key; True if it is the first of that name."""
         with self.transaction() as db:

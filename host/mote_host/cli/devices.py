@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 from contextlib import suppress
+from datetime import UTC, datetime
 from pathlib import Path
 
 import click
@@ -61,6 +62,11 @@ def enroll(ctx: click.Context, device: str, out: Path, board: str, as_json: bool
     if not os.access(out, os.W_OK):
         raise ConfigError(f"--out {out}: can't be written")
     key = open_registry(settings).enroll(device)
+    aside = f"{device}.{datetime.now(UTC).strftime('%Y%m%dT%H%M%SZ')}"
+    with open_store(settings) as store:
+        kept = store.set_aside(device, aside)
+    if kept:
+        click.echo(f"the log of the {device} before is kept as {aside}", err=True)
     config = write_device(out, device, key, settings.broker, board)
     if as_json:
         emit({"device": device, "config": str(config), "key": str(out / "device.key")})

@@ -8,13 +8,12 @@ from mote_host.cli.common import console, emit, json_option, open_store, setting
 from mote_host.device_log import read_log
 from mote_host.errors import DeviceError
 from mote_host.frames import Record, describe
-from mote_host.registry import is_name
 from mote_host.turns import with_texts
 
 
 def is_path(target: str) -> bool:
     """Whether an argument is the path of a log, not a device's name."""
-    return "/" in target or not is_name(target)
+    return "/" in target
 
 
 @click.command()
