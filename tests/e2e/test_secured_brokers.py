@@ -1,0 +1,135 @@
+"""A broker with TLS and passwords: the device and the gateway log in, or say what is wrong."""
+
+import asyncio
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import trustme
+from mote_host.asking import ask
+from mote_host.broker import Broker
+from mote_host.config import BrokerSettings, GatewaySettings, Settings
+from mote_host.demo.brokers import free_port
+from mote_host.demo.runtimes import Runtime
+from mote_host.demo.stage import DEVICE, Device
+from mote_host.enrolment import write_device
+from mote_host.gateway import Gateway
+from mote_host.providers import Offline
+from mote_host.registry import Registry
+from mote_host.store import Store
+
+_LOGIN = """\
+user = "{user}"
+password_file = "broker.password"
+ca_file = "ca.pem"
+"""
+
+
+@pytest.fixture
+def secured(tmp_path: Path, mosquitto: str) -> BrokerSettings:
+    """What is needed to reach a mosquitto with TLS and a user `gw`; it is not started."""
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    trustme.CA().cert_pem.write_to_path(tmp_path / "other.pem")
+    ca.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(tmp_path / "srv.pem")
+    passwords = tmp_path / "passwords"
+    passwords.touch(0o600)
+    for user in ("gw", DEVICE):
+        subprocess.run(["mosquitto_passwd", "-b", passwords, user, "s3cret"], check=True)
+    (tmp_path / "gw.password").touch(0o600)
+    (tmp_path / "gw.password").write_text("s3cret\n")
+    port = free_port()
+    (tmp_path / "mosquitto.conf").write_text(
+        f"listener {port} 127.0.0.1\ncafile {tmp_path}/ca.pem\ncertfile {tmp_path}/srv.pem\n"
+        f"keyfile {tmp_path}/srv.pem\npassword_file {passwords}\nallow_anonymous false\n"
+        "user root\n"
+    )
+    return BrokerSettings(
+        host="localhost",
+        port=port,
+        user="gw",
+        password_file=tmp_path / "gw.password",
+        tls=True,
+        ca_file=tmp_path / "ca.pem",
+    )
+
+
+@asynccontextmanager
+async def _broker(folder: Path, program: str) -> AsyncIterator[None]:
+    process = await asyncio.create_subprocess_exec(
+        program, "-c", str(folder / "mosquitto.conf"), stderr=asyncio.subprocess.PIPE
+    )
+    assert process.stderr is not None
+    try:
+        async for line in process.stderr:
+            if b"running" in line:
+                break
+        yield
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def _device(
+    folder: Path, runtime: Runtime, near: BrokerSettings, key: bytes, **login: str
+) -> Device:
+    device = Device(runtime, folder / "device")
+    device.folder.mkdir()
+    more = _LOGIN.format(user=login.get("user", DEVICE))
+    write_device(device.folder, DEVICE, key, near, "greenhouse", more=more)
+    (device.folder / "ca.pem").write_bytes((folder / login.get("ca", "ca.pem")).read_bytes())
+    (device.folder / "broker.password").touch(0o600)
+    (device.folder / "broker.password").write_text(login.get("password", "s3cret"))
+    return device
+
+
+async def test_a_turn_over_tls_with_passwords(
+    secured: BrokerSettings, runtime: Runtime, mosquitto: str, tmp_path: Path
+) -> None:
+    state = tmp_path / "gateway"
+    settings = Settings(broker=secured, gateway=GatewaySettings(state_dir=state))
+    registry, store = Registry(state), Store(state / "gateway.db")
+    device = _device(tmp_path, runtime, secured, registry.enroll(DEVICE))
+    async with _broker(tmp_path, mosquitto):
+        gateway = asyncio.create_task(Gateway(settings, registry, store, Offline()).run())
+        await device.start()
+        try:
+            async with Broker(secured).connected() as client, asyncio.timeout(20):
+                answer = await ask(client, DEVICE, "read the temperature")
+            assert "21.0 C" in answer.text
+        finally:
+            await device.stop()
+            gateway.cancel()
+            await asyncio.gather(gateway, return_exceptions=True)
+            store.close()
+            print(device.said())
+
+
+@pytest.mark.parametrize(
+    ("login", "said"),
+    [
+        ({"password": "wrong"}, "not authorized"),
+        ({"ca": "other.pem"}, "erti"),  # "certificate verify failed", or as mbedTLS puts it
+    ],
+)
+async def test_what_keeps_the_device_out_is_said(
+    secured: BrokerSettings,
+    runtime: Runtime,
+    mosquitto: str,
+    tmp_path: Path,
+    login: dict[str, str],
+    said: str,
+) -> None:
+    device = _device(tmp_path, runtime, secured, bytes(32), **login)
+    async with _broker(tmp_path, mosquitto):
+        await device.start()
+        try:
+            async with asyncio.timeout(20):
+                while said not in device.said():
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise AssertionError(device.said()) from None
+        finally:
+            await device.stop()
