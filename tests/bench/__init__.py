@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.bench [NAME...]`. Each has a file, and a line in `__main__`."""
