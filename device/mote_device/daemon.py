@@ -77,9 +77,14 @@ class Daemon:
                     await self._driver.run()
                 except LogError as e:
                     self._report("log: %s; starting again in %d s" % (e, _RESTART_S))
-                    await asyncio.sleep(_RESTART_S)
+                    await self._pause()
         finally:
             lock.release()
+
+    async def _pause(self):
+        for _ in range(10 * _RESTART_S):
+            if not self._stopping:
+                await asyncio.sleep(0.1)
 
     def _stop(self):
         self._stopping = True

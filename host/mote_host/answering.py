@@ -125,6 +125,9 @@ class Answering:
             told["error"] = outcome.body.decode()
             _log.warning("%s: request %s: %s", work.device, told["request"][:8], told["error"])
         ms = int((time.monotonic() - started) * 1000)
+        if outcome.state == "done":
+            what = f"request {told['request'][:8]} answered in {ms} ms"
+            _log.info("%s: %s, %d tool calls", work.device, what, outcome.calls)
         self._tell(work.device, "end", {**told, "calls": outcome.calls, "ms": ms})
         return outcome
 

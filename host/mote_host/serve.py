@@ -132,6 +132,8 @@ class Service:
             _log.error("%s: %s", device, outcome.alarm)
             await self._down.send_once(device, message.nonce, tip)
         else:
+            told = (device, message.epoch, message.head, outcome.device.tip)
+            _log.info("%s: epoch %d, its log has %d records, the replica %d", *told)
             await self._down.send(device, [tip])
 
     async def _upload(self, device: str, message: uplink.Upload) -> None:

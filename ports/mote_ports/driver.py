@@ -19,6 +19,7 @@ from .connection import Connection
 from .inbox import REFUSED, BadAsk, answer_json, parse_ask
 
 _LONG_MS = 60000
+_SILENCE_MS = 5000
 _CUT = " [cut: the answer is longer than a packet]"
 
 
@@ -38,6 +39,7 @@ class Driver:
         self._failure = None
         self._online = False
         self._troubled = False
+        self._silent_at = None  # when silence is worth a word
         self._flying = {}  # packet id -> seq of the ASK whose answer it is
         self._subscribing = 0  # packet id of the last SUBSCRIBE
         self._running = {}  # seq of the ASK -> task of its tool
@@ -90,7 +92,7 @@ class Driver:
 
     def _pause_ms(self):
         now = self._now_ms()
-        times = [self.agent.deadline(), self.link.deadline()]
+        times = [self.agent.deadline(), self.link.deadline(), self._silent_at]
         if self._net.stream:
             times.append(self.session.deadline())
         due = min([t for t in times if t is not None] or [now + _LONG_MS])
@@ -104,6 +106,7 @@ class Driver:
             self._perform(effect)
             effect = self.agent.next_effect()
         if self._online:
+            self._notice_silence(now)
             message = self.link.poll(now)
             while message:
                 self._net.write(self.session.publish(self._topic + "up", message))
@@ -115,6 +118,13 @@ class Driver:
                 return  # the reader's own time-out ends the connection
             if ping:
                 self._net.write(ping)
+
+    def _notice_silence(self, now):
+        """Say it once if no gateway has answered since the broker let us in."""
+        if self._silent_at is not None and now >= self._silent_at:
+            self._silent_at = None
+            if not self.link.unix_s(now):
+                self._report("no gateway answers: does one run, is this device enrolled there?")
 
     def _perform(self, effect):
         if effect[0] == PUBLISH:
@@ -163,7 +173,7 @@ class Driver:
         """An event of the session."""
         kind = event[0]
         if kind == mqtt.MESSAGE:
-            self._message(event[1], event[2], event[4])
+            self._message(event[1], event[2], event[4], event[6])
         elif kind == mqtt.CONNECTED:
             self._subscribe()
         elif kind == mqtt.SUBACK and event[1] == self._subscribing:
@@ -196,16 +206,20 @@ class Driver:
         state = b'{"online": true, "epoch": %d}' % self.agent.epoch
         self._net.write(self.session.publish(self._topic + "state", state, retain=True))
         self.link.connected(self._now_ms())
+        self._silent_at = self._now_ms() + _SILENCE_MS
         self.agent.publish_again()
 
-    def _message(self, topic, payload, pid):
+    def _message(self, topic, payload, pid, retained):
         if topic == self._topic + "dn":
             self.link.receive(payload, self._now_ms())
             if self.link.trouble and not self._troubled:
                 self._troubled = True
                 self._report("nothing goes to the gateway any more: " + self.link.trouble)
             return
-        self._ask(payload)
+        if retained:  # it would be asked again at each connection
+            self._refuse("", "", "a retained message is not an ask")
+        else:
+            self._ask(payload)
         if pid:
             self._net.write(self.session.puback(pid))
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from mote_host.asking import ask
 from mote_host.broker import Broker
 from mote_host.config import BrokerSettings, GatewaySettings, Settings
@@ -25,6 +26,7 @@ async def _said(device: Device, text: str) -> None:
             await asyncio.sleep(0.02)
 
 
+@pytest.mark.slow
 async def test_absent_at_the_start_and_restarted_in_the_middle(
     runtime: Runtime, mosquitto: str, tmp_path: Path
 ) -> None:

@@ -242,7 +242,7 @@ def test_moted_explains_itself_and_its_configuration(site: Site, runtime: Runtim
         ("[broker]\nport = 99999\n", "line 10: [broker] port: 99999"),
         ("[broker]\nprot = 1\n", "prot"),
         ('[broker]\nport = "1"\n', "port"),
-        ("[broker\n", "line 10"),
+        ("[broker\n", "line 9"),
     ):
         config.write_text(text[: text.index("[broker]")] + bad)
         done = moted("--config", str(config))

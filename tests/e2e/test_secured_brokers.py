@@ -85,6 +85,7 @@ def _device(
     return device
 
 
+@pytest.mark.slow
 async def test_a_turn_over_tls_with_passwords(
     secured: BrokerSettings, runtime: Runtime, mosquitto: str, tmp_path: Path
 ) -> None:

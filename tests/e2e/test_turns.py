@@ -166,6 +166,7 @@ async def test_bad_asks_are_refused_in_words_and_the_daemon_stays(
         assert (await _ask(stage, "read the temperature")).status == "done"
 
 
+@pytest.mark.slow
 async def test_an_ask_larger_than_the_buffer_is_skipped_and_does_not_come_back(
     runtime: Runtime, stage_of: Callable[..., Any]
 ) -> None:
@@ -184,6 +185,21 @@ async def test_an_ask_larger_than_the_buffer_is_skipped_and_does_not_come_back(
         assert stage.device.said().count("too large") == 1
 
 
+async def test_a_retained_ask_is_not_asked_at_every_connection(
+    runtime: Runtime, stage_of: Callable[..., Any]
+) -> None:
+    provider = Scripted(PUMP, DONE)
+    async with stage_of(runtime, provider) as stage:
+        await stage.client.subscribe(f"mote/{DEVICE}/out", qos=1)
+        await stage.client.publish(f"mote/{DEVICE}/in", b"run the pump", qos=1, retain=True)
+        for _ in range(2):
+            await stage.device.start()
+            answer = await _out(stage)
+            assert (answer["status"], "retained" in answer["text"]) == ("refused", True)
+            await stage.device.kill()
+        assert provider.requests == []
+
+
 async def test_noise_on_the_gateways_topic_is_ignored(
     runtime: Runtime, stage_of: Callable[..., Any]
 ) -> None:
@@ -199,6 +215,7 @@ async def test_noise_on_the_gateways_topic_is_ignored(
         assert len(stage.store.unenrolled()) == 50
 
 
+@pytest.mark.slow
 async def test_a_gateway_that_is_away_only_delays(
     runtime: Runtime, stage_of: Callable[..., Any]
 ) -> None:
@@ -209,7 +226,8 @@ async def test_a_gateway_that_is_away_only_delays(
         await stage.client.subscribe(f"mote/{DEVICE}/out", qos=1)
         await stage.client.publish(f"mote/{DEVICE}/in", b"read the temperature", qos=1)
         with pytest.raises(TimeoutError):
-            await _out(stage, 1.5)
+            await _out(stage, 6)
+        assert stage.device.said().count("no gateway answers") == 1
         os.rename(key, stage.settings.gateway.state_dir / "devices" / f"{DEVICE}.key")
         assert "21.0 C" in (await _out(stage))["text"]
 
