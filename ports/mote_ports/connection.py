@@ -101,7 +101,9 @@ class Connection:
             event = self.session.next_event()
             if event:
                 if event[0] in (mqtt.REFUSED, mqtt.DISCONNECTED):
-                    raise OSError(event[1], "the broker says: %s" % event[2])
+                    from .reasons import reason  # only a failing connection loads it
+
+                    raise OSError(event[1], "the broker says: %s" % reason(event[1]))
                 self._why = None
                 self._handler.event(event)
 

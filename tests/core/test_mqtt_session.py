@@ -234,7 +234,7 @@ def test_every_event_in_one_stream():
             (PUBACK, 5, 0),
             (MESSAGE, "\u00fc", b"", 0, 0, False, True),
             (SUBACK, 6, 1),
-            (DISCONNECTED, 0x8E, "session taken over") if level == 5 else (PUBACK, 65535, 0),
+            (DISCONNECTED, 0x8E) if level == 5 else (PUBACK, 65535, 0),
         ]
         every_way(level, data, expected)
 
@@ -254,14 +254,14 @@ def test_forms_of_an_acknowledgement():
 
 
 def test_forms_of_disconnect():
-    for data, code, text in (
-        (b"\xe0\0", 0, "code 0x00"),
-        (b"\xe0\1\x8b", 0x8B, "server shutting down"),
-        (b"\xe0\2\x8e\0", 0x8E, "session taken over"),
-        (b"\xe0\6\x93\4\x1f\0\1x", 0x93, "code 0x93"),
+    for data, code in (
+        (b"\xe0\0", 0),
+        (b"\xe0\1\x8b", 0x8B),
+        (b"\xe0\2\x8e\0", 0x8E),
+        (b"\xe0\6\x93\4\x1f\0\1x", 0x93),
     ):
         session = opened(5)
-        assert feed(session, data) == [(DISCONNECTED, code, text)]
+        assert feed(session, data) == [(DISCONNECTED, code)]
         assert not session.connected
         raises(ProtocolError, session.receive, b"\xd0\0", 0)
         session.lost()
@@ -402,33 +402,13 @@ def test_fall_back_after_nonsense_or_silence():
     assert bytes(session.connect(0))[8] == 4
 
 
-def test_refusals_in_words():
-    table = {
-        5: {
-            0x84: "unsupported version",
-            0x85: "client id invalid",
-            0x86: "bad credentials",
-            0x87: "not authorized",
-            0x88: "server unavailable",
-            0x89: "server busy",
-            0x8A: "banned",
-            0x9F: "code 0x9f",
-        },
-        4: {
-            1: "unsupported version",
-            2: "client id invalid",
-            3: "server unavailable",
-            4: "bad credentials",
-            5: "not authorized",
-            6: "code 0x06",
-        },
-    }
-    for level in (5, 4):
-        for code in table[level]:
+def test_refusals():
+    for level, codes in ((5, (0x84, 0x86, 0x87, 0x9F)), (4, (1, 2, 3, 4, 5, 6))):
+        for code in codes:
             session = Session("c", level=level)
             session.connect(0)
             body = bytes((0, code)) + (b"\4\x1f\0\1x" if level == 5 else b"")
-            assert feed(session, packet(0x20, body)) == [(REFUSED, code, table[level][code])]
+            assert feed(session, packet(0x20, body)) == [(REFUSED, code)]
             assert not session.connected
             assert session.deadline() is None
             raises(ProtocolError, session.receive, b"\xd0\0", 0)

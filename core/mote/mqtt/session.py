@@ -19,12 +19,12 @@ from .packets import ProtocolError, Reader, Writer
 
 # Events: tuples that begin with one of these.
 CONNECTED = 1  # session_present
-REFUSED = 2  # code, text
+REFUSED = 2  # code
 MESSAGE = 3  # topic, payload, qos, pid, dup, retain
 PUBACK = 4  # pid, code
 SUBACK = 5  # pid, code
 SKIPPED = 6  # size_bytes, pid
-DISCONNECTED = 7  # code, text
+DISCONNECTED = 7  # code
 
 
 class Session:
@@ -360,9 +360,7 @@ class Session:
 
     def _end(self, event, code):
         self._close()
-        from .reasons import reason
-
-        return (event, code, reason(code))
+        return (event, code)
 
     def _begin(self):
         self._sent = self._now

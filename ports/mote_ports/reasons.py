@@ -1,4 +1,4 @@
-"""Reason codes in words. A file of its own: only a failing connection loads it."""
+"""MQTT's reason codes in words, for people."""
 
 # Code in upper case, words in lower case, comma: no text can be taken for a code.
 _TEXTS = (
