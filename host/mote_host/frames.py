@@ -102,6 +102,19 @@ def cut(data: bytes) -> Iterator[Frame]:
         at = end
 
 
+class _Lenient(Unpacker):
+    """Takes strings that are not UTF-8: MicroPython lets tools make them, and what is in a
+    device's log must not keep the records behind it from coming in."""
+
+    def _text(self, n: int) -> str:
+        core: Any = self  # has no annotations
+        at = core._take(n)
+        return bytes(core.buf[at : at + n]).decode(errors="replace")
+
+
+_lenient: Any = _Lenient
+
+
 def decode(kind: int, payload: bytes) -> dict[str, Any]:
     """A payload's fields by name. Raises FormatError if it is not what its kind says."""
     if kind not in _LAYOUT:
@@ -109,7 +122,7 @@ def decode(kind: int, payload: bytes) -> dict[str, Any]:
             return {"raw": payload}
         raise FormatError(f"records of kind {kind} come from a newer mote")
     name, layout = _LAYOUT[kind]
-    unpacker = Unpacker(payload)
+    unpacker = _lenient(payload)
     values = unpacker.value()
     if not isinstance(values, list) or len(values) < len(layout) or unpacker.more():
         raise FormatError(f"{name} is not an array of {len(layout)} fields")

@@ -151,14 +151,14 @@ class Driver:
             status, text = r.OK, result_text(out)
         except asyncio.TimeoutError:
             status, text = r.LATE, "no result within %d s" % tool.timeout_s
-            if tool.effect == r.ONCE:
-                text += "; it was started, its outcome is unknown"
         except asyncio.CancelledError:
             status, text = r.STOPPED, "stopped"
             if self._stop.is_set():
                 return  # the device stops: what becomes of the call is decided at the next boot
-        except Exception as e:
+        except (Exception, SystemExit) as e:  # in whatever way it fails: the model is told
             status, text = r.ERROR, result_text("%s: %s" % (type(e).__name__, e))
+        if tool.effect == r.ONCE and status in (r.LATE, r.STOPPED):
+            text += "; it was started, its outcome is unknown"
         try:
             self._running.pop(turn.seq, None)
             if turn.running:
