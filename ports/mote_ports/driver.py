@@ -53,12 +53,9 @@ class Driver:
         await self._stop.wait()
         tasks.extend(self._running.values())
         for task in tasks:
-            task.cancel()
-        for task in tasks:
-            try:
-                await task
-            except asyncio.CancelledError:
-                pass
+            while not task.done():
+                task.cancel()  # again and again: wait_for of CPython 3.11 may swallow one
+                await asyncio.sleep(0)
         if self._failure:
             raise self._failure
 
