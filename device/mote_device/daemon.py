@@ -50,6 +50,7 @@ class Daemon:
         self._tools = load_tools(self._board.tools, config.tools.path, config.tools.modules)
         self._limits = _limits(config)
         self._stopping = False
+        self._why = None
         self._driver = None
 
     def check(self):
@@ -76,10 +77,19 @@ class Daemon:
                     self._driver = self._open()
                     await self._driver.run()
                 except LogError as e:
-                    self._report("log: %s; starting again in %d s" % (e, _RESTART_S))
+                    self._say_why(str(e))
                     await self._pause()
         finally:
             lock.release()
+            if self._driver and self._driver.stuck:
+                self._report("a tool does not end; leaving it")
+                os._exit(1)
+
+    def _say_why(self, why):
+        if why != self._why:
+            self._report("log: %s; trying again every %d s" % (why, _RESTART_S))
+            self._report("if that does not help: keep the state folder, enroll the device again")
+        self._why = why
 
     async def _pause(self):
         for _ in range(10 * _RESTART_S):

@@ -34,7 +34,7 @@ def _tools_of(name):
         module = __import__(name)
     except ImportError as e:
         raise ConfigError("[tools] modules: %s can't be imported: %s" % (name, e))
-    except Exception as e:
+    except (Exception, SystemExit) as e:
         raise ConfigError("[tools] modules: %s failed: %s: %s" % (name, type(e).__name__, e))
     # MP: a module's dict has no order, so tools are taken by name
     found = [getattr(module, key) for key in sorted(dir(module))]

@@ -12,4 +12,6 @@ class Report:
     def __call__(self, text, detail=False):
         """Print one line."""
         if self._verbose or not detail:
-            print("moted: " + text, file=sys.stderr)
+            # MP: no isprintable; what others sent may not steer a terminal or forge a line
+            shown = "".join([c if " " <= c != "\x7f" else "?" for c in text])
+            print("moted: " + shown, file=sys.stderr)

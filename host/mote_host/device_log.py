@@ -49,6 +49,8 @@ def read_log(path: Path, device: str | None = None, key: bytes | None = None) ->
     size = max(*(file.stat().st_size for file in files), _HEADER) + unit
     medium = FileMedium(str(folder), int(files[-1].stem) + 1, size // unit * unit, unit)
     start = genesis(device) if device else header[12:44]
+    if header[8:12] == b"\0\0\0\1" and header[12:44] != start:
+        raise DeviceError(f"{folder}: this is not the log of {device}")
     log = Log(medium.read_only(), start, subkey(key, "log").sign if key else None, _LARGEST_RECORD)
     turns = Turns()
     records: list[Record] = []

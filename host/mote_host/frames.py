@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from mote import records as r
@@ -154,6 +155,12 @@ def _boot(record: Record, f: dict[str, Any]) -> str:
     return f"started, epoch {f['epoch']}, mote {f['version']}{reset}"
 
 
+def _at(unix_s: int) -> str:
+    if not unix_s:
+        return ""  # the device did not know the time yet
+    return datetime.fromtimestamp(unix_s, UTC).strftime(" at %Y-%m-%d %H:%M:%S UTC")
+
+
 def _start(record: Record, f: dict[str, Any]) -> str:
     shown = ", ".join(f"{key}={value!r}" for key, value in f["arguments"].items())
     return f"{f['tool']}({shown}) starts ({EFFECTS.get(f['effect'], f['effect'])})"
@@ -174,7 +181,7 @@ def _answer(record: Record, f: dict[str, Any]) -> str:
 
 _TELL: dict[int, Callable[[Record, dict[str, Any]], str]] = {
     r.BOOT: _boot,
-    r.ASK: lambda _, f: f"asked in session {f['session']}: {f['text']}",
+    r.ASK: lambda _, f: f"asked in session {f['session']}{_at(f['unix_s'])}: {f['text']}",
     r.REQ: lambda rec, f: f"model request {rec.id.hex()[:8]} for ask {f['turn']}",
     r.PART: lambda _, f: f"{len(f['data'])} bytes of the reply to request {f['req']}",
     r.REPLY_END: _reply_end,

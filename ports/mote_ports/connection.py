@@ -7,6 +7,7 @@ from mote import mqtt
 
 _FIRST_S = 1
 _LONGEST_S = 30
+_LASTING_MS = 10000
 _RESET = 104  # ECONNRESET: how some brokers hang up
 _PATIENCE_S = 3  # for the CONNACK; doubles, since the link may be slow
 
@@ -18,8 +19,8 @@ class Connection:
 
     The handler has `event(event)`, called for each event of the session, and `offline()`.
     Errors of the network end up in `report`, once per change of the reason; then it waits: not at
-    all, 1 s, 2 s, up to 30 s, with jitter. A broker that answers CONNECT with nothing, or hangs
-    up on it, is tried with the other version of MQTT next.
+    all if the connection had lasted, else 1 s, 2 s, up to 30 s, with jitter. A broker that answers
+    CONNECT with nothing, or hangs up on it, is tried with the other version of MQTT next.
     """
 
     def __init__(self, session, dial, handler, report, now_ms, silence_s):
@@ -61,7 +62,8 @@ class Connection:
             wait_s = min(2 * wait_s, _LONGEST_S) or _FIRST_S
 
     async def _once(self):
-        """One connection, from dialling to its end; True if the broker let us in."""
+        """One connection, from dialling to its end; True if it lasted."""
+        began = self._now_ms()
         good = False
         self._absent = True
         try:
@@ -80,13 +82,15 @@ class Connection:
             why = "no answer from the broker"
         except _TROUBLE as e:
             self._absent = self._absent and e.args[:1] != (_RESET,)
-            why = "broker: %s" % (e.args[-1] if e.args else "connection lost")
+            why = "broker: %s" % _words(e)
         finally:
             self._drop()
-        if why != self._why or good:
+        # One that ends at once is a reason to wait: a clone with our name may take turns with us.
+        lasted = good and self._now_ms() - began >= _LASTING_MS
+        if why != self._why or lasted:
             self._report(why)
         self._why = why
-        return good
+        return lasted
 
     async def _receive(self, patience_s):
         n = await asyncio.wait_for(self.stream.read(self._buf), patience_s)
@@ -104,7 +108,6 @@ class Connection:
                     from .reasons import reason  # only a failing connection loads it
 
                     raise OSError(event[1], "the broker says: %s" % reason(event[1]))
-                self._why = None
                 self._handler.event(event)
 
     def _drop(self):
@@ -113,3 +116,9 @@ class Connection:
             self.stream.close()
             self.stream = None
             self._handler.offline()
+
+
+def _words(error):
+    """What an OSError says; MP: often nothing but its number."""
+    said = error.args[-1] if error.args else "connection lost"
+    return "error %d" % said if isinstance(said, int) else str(said)

@@ -17,9 +17,12 @@ from mote.turn import CALL, PUBLISH
 
 from .connection import Connection
 from .inbox import REFUSED, BadAsk, answer_json, parse_ask
+from .text import is_unicode
 
 _LONG_MS = 60000
 _SILENCE_MS = 5000
+_PERSISTENCE = 100  # times that a task which won't end is cancelled
+_TROUBLE = "%s: nothing goes there any more; was this log lost or copied? enroll the device again"
 _CUT = " [cut: the answer is longer than a packet]"
 
 
@@ -38,6 +41,7 @@ class Driver:
         self._stop = asyncio.Event()
         self._failure = None
         self._online = False
+        self.stuck = False  # a tool did not end when it had to
         self._troubled = False
         self._silent_at = None  # when silence is worth a word
         self._flying = {}  # packet id -> seq of the ASK whose answer it is
@@ -53,9 +57,11 @@ class Driver:
         await self._stop.wait()
         tasks.extend(self._running.values())
         for task in tasks:
-            while not task.done():
-                task.cancel()  # again and again: wait_for of CPython 3.11 may swallow one
-                await asyncio.sleep(0)
+            for _ in range(_PERSISTENCE):
+                if not task.done():
+                    task.cancel()  # again: wait_for of CPython 3.11 may swallow one
+                    await asyncio.sleep(0.01)
+        self.stuck = not all(task.done() for task in tasks)
         if self._failure:
             raise self._failure
 
@@ -141,19 +147,22 @@ class Driver:
 
     async def _tool(self, turn, tool, args):
         """Run one call and record its result, whatever the tool does."""
+        began = self._now_ms()
         try:
             out = tool.run(**args)
             if hasattr(out, "send"):  # MP: a coroutine is a generator
                 out = await asyncio.wait_for(out, tool.timeout_s)
             status, text = r.OK, result_text(out)
-        except asyncio.TimeoutError:
+        except asyncio.TimeoutError as e:
             status, text = r.LATE, "no result within %d s" % tool.timeout_s
+            if self._now_ms() - began < 900 * tool.timeout_s:  # the tool's own
+                status, text = r.ERROR, _explain(e)
         except asyncio.CancelledError:
             status, text = r.STOPPED, "stopped"
             if self._stop.is_set():
                 return  # the device stops: what becomes of the call is decided at the next boot
         except (Exception, SystemExit) as e:  # in whatever way it fails: the model is told
-            status, text = r.ERROR, result_text("%s: %s" % (type(e).__name__, e))
+            status, text = r.ERROR, _explain(e)
         if tool.effect == r.ONCE and status in (r.LATE, r.STOPPED):
             text += "; it was started, its outcome is unknown"
         try:
@@ -211,7 +220,7 @@ class Driver:
             self.link.receive(payload, self._now_ms())
             if self.link.trouble and not self._troubled:
                 self._troubled = True
-                self._report("nothing goes to the gateway any more: " + self.link.trouble)
+                self._report(_TROUBLE % self.link.trouble)
             return
         if retained:  # it would be asked again at each connection
             self._refuse("", "", "a retained message is not an ask")
@@ -231,6 +240,9 @@ class Driver:
             self._refuse(e.session, e.name, str(e))
         except Refused as e:
             self._refuse(session, name, str(e))
+        except (ValueError, RuntimeError, MemoryError) as e:
+            # whatever is in a message, it may not take the daemon with it, nor come back
+            self._refuse("", "", "the ask can't be read: %s" % type(e).__name__)
 
     def _refuse(self, session, name, why):
         self._report("ask refused: " + why)
@@ -257,8 +269,11 @@ def result_text(value):
     if value is None:
         return "done"
     text = value if isinstance(value, str) else json.dumps(value)
+    return text if is_unicode(text) else repr(text.encode("utf-8", "replace"))
+
+
+def _explain(error):
     try:
-        text.encode()
-    except UnicodeError:  # half a surrogate pair, on CPython
-        text = repr(text)
-    return text
+        return result_text("%s: %s" % (type(error).__name__, error))
+    except Exception:
+        return type(error).__name__  # its own text failed

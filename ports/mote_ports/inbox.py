@@ -2,6 +2,8 @@
 
 import json
 
+from .text import is_unicode
+
 _SESSION = 32  # characters
 _ID = 64
 
@@ -31,19 +33,20 @@ def parse_ask(payload):
         fields = json.loads(text)
     except (ValueError, RuntimeError):
         raise BadAsk("the ask begins with { and is not a JSON object")
-    session = _field(fields, "session", "main", _SESSION)
     name = _field(fields, "id", "", _ID)
-    if not isinstance(fields.get("text"), str):
+    session = _field(fields, "session", "main", _SESSION, name)
+    text = fields.get("text")
+    if not isinstance(text, str) or not is_unicode(text):
         raise BadAsk('the ask\'s JSON has no "text"', session, name)
-    return fields["text"].strip(), session, name
+    return text.strip(), session, name
 
 
-def _field(fields, key, default, most):
+def _field(fields, key, default, most, name=""):
     value = fields.get(key)
     if value is None or value == "":
         return default
-    if not isinstance(value, str) or len(value.encode()) > most:
-        raise BadAsk('"%s" must be a string of at most %d bytes' % (key, most))
+    if not isinstance(value, str) or not is_unicode(value) or len(value.encode()) > most:
+        raise BadAsk('"%s" must be a string of at most %d bytes' % (key, most), "", name)
     return value
 
 

@@ -156,6 +156,9 @@ async def test_bad_asks_are_refused_in_words_and_the_daemon_stays(
             (b"   ", "empty"),
             (b'{"text": 5}', '"text"'),
             (b"x" * 769, "768 bytes"),
+            (b"x" * 10000, "too large"),
+            (b'{"text": "\\ud800"}', '"text"'),
+            (b'{"text": "a", "session": "%s"}' % (b"s" * 33), "32 bytes"),
             (b"{" + b"[" * 300, "JSON"),
         ]
         for payload, why in bad:

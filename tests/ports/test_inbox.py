@@ -44,6 +44,17 @@ def test_a_text_is_needed_and_must_be_a_string():
     assert '"text"' in _refused(b'{"text": 5}')
 
 
+def test_half_a_character_is_refused_or_taken_as_bytes_but_never_an_error():
+    for field in ("text", "session", "id"):
+        fields = {"text": "a", field: "HALF"}
+        payload = json.dumps(fields).replace("HALF", "\\ud800").encode()
+        # MP: lets strings hold it
+        try:
+            parse_ask(payload)[0].encode()
+        except BadAsk as e:
+            assert field in str(e)
+
+
 def test_session_and_id_are_bounded_strings():
     assert "32 bytes" in _refused(b'{"text": "a", "session": "%s"}' % (b"s" * 33))
     assert "64 bytes" in _refused(b'{"text": "a", "id": "%s"}' % (b"i" * 65))

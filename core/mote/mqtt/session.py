@@ -91,7 +91,8 @@ class Session:
             tx.uint(0x0D11, 2)  # 13 bytes of properties; Session Expiry Interval
             tx.uint(expiry_s, 4)
             tx.uint(0x21000427, 4)  # Receive Maximum: 4; Maximum Packet Size
-            tx.uint(len(self._rx), 4)
+            # More than fits: what the broker drops nobody hears of, what is skipped is refused.
+            tx.uint(max(16384, len(self._rx)), 4)
         tx.data(self.client_id)
         if flags & 4:
             tx.uint(0, v5)  # no properties of the will: a byte that 3.1.1 does not have

@@ -20,6 +20,8 @@ from mote_host.turns import Calls, overheard, step_of
 
 NOT_DONE = 3
 NO_ANSWER = 4
+MAX_TEXT = 3072
+MAX_SESSION = 32
 
 
 @click.command()
@@ -56,6 +58,12 @@ def ask(
     Exit codes: 0 done, 3 answered without success, 4 no answer in time.
     """
     check_name(device)
+    _check_ask(text, session)
+    enrolled = open_registry(settings_of(ctx)).names()
+    if enrolled and device not in enrolled:
+        click.echo(
+            f"mote: {device} is not enrolled at this gateway; asking all the same", err=True
+        )
     calls = Calls()
     show = _no_step if quiet or as_json else _show_step(time.monotonic())
 
@@ -77,6 +85,19 @@ def ask(
     else:
         click.echo(answer.text)
     return 0 if answer.status == DONE else NOT_DONE
+
+
+def _check_ask(text: str, session: str) -> None:
+    """What no device takes is not worth waiting for."""
+    try:
+        sizes = len(text.encode()), len(session.encode())
+    except UnicodeError:
+        raise click.UsageError("the text is not Unicode") from None
+    if sizes[0] > MAX_TEXT or not 0 < sizes[1] <= MAX_SESSION:
+        raise click.UsageError(
+            f"TEXT may have {MAX_TEXT} bytes (and no more than the device's ask_bytes),"
+            f" --session 1 to {MAX_SESSION}"
+        )
 
 
 async def _ask(

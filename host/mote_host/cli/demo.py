@@ -8,6 +8,7 @@ import click
 from rich.console import Console
 
 from mote_host.asking import DONE
+from mote_host.cli.ask import NOT_DONE
 from mote_host.cli.common import emit, json_option, run, settings_of
 from mote_host.cli.gateway import provider_of
 from mote_host.demo.run import run_demo
@@ -84,4 +85,6 @@ def demo(
         emit(result.as_json())
     else:
         view.summary(result)
-    return 0 if result.audit_verified and result.status == DONE else 1
+    if not result.audit_verified:
+        return 1
+    return 0 if result.status == DONE else NOT_DONE

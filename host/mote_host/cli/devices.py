@@ -24,6 +24,7 @@ from mote_host.cli.common import (
 from mote_host.config import Settings
 from mote_host.enrolment import write_device
 from mote_host.errors import BrokerError, ConfigError
+from mote_host.registry import check_name
 
 _PRESENCE_S = 0.5
 
@@ -52,6 +53,7 @@ def enroll(ctx: click.Context, device: str, out: Path, board: str, as_json: bool
     its own copy of the key; both files have mode 0600. Nothing that exists is overwritten.
     """
     settings = settings_of(ctx)
+    check_name(device)
     for name in ("moted.toml", "device.key"):
         if (out / name).exists():
             raise ConfigError(f"{out / name} exists already; choose another --out")

@@ -21,7 +21,6 @@ Talk to a device:  mote ask greenhouse-1 "what is the temperature?"
 The gateway and all commands read one configuration: --config FILE, else $MOTE_CONFIG, else
 gateway.toml in the user's configuration folder, else defaults.
 
-\b
 Exit codes: 0 done, 1 it failed, 2 wrong usage or configuration, 3 the device answered, but not
 with success (a limit, a failure, refused, cancelled), 4 no answer in time, 130 interrupted.
 """
