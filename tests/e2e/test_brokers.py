@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,3 +67,20 @@ async def test_presence_is_told_and_taken_back(
             async for message in stage.client.messages:
                 if json.loads(bytes(message.payload)) == {"online": False}:  # type: ignore[arg-type]
                     return
+
+
+async def test_a_clone_makes_both_wait_instead_of_storming_the_broker(
+    runtime: Runtime, stage_of: Callable[..., Any]
+) -> None:
+    async with stage_of(runtime, Offline()) as stage:
+        clone = Device(runtime, stage.device.folder.with_name("clone"))
+        shutil.copytree(stage.device.folder, clone.folder)
+        await stage.device.start()
+        await stage.online()
+        await clone.start()
+        try:
+            await _said(clone, "broker: ")
+            await asyncio.sleep(2.5)
+        finally:
+            await clone.stop()
+        assert stage.meter.connections <= 12
