@@ -306,7 +306,10 @@ class Agent:
                 self._finish(turn)
             else:
                 if due == CALL:
-                    return self._call(turn)
+                    effect = self._call(turn)
+                    if effect is None:
+                        continue
+                    return effect
                 turn.issued = True
                 return (PUBLISH, turn.seq, turn.answer) if due == PUBLISH else (STOP, turn)
         return None
@@ -336,12 +339,13 @@ class Agent:
                 p.value(args)
         except (Rejected, FormatError) as e:
             self.result(turn, r.REJECTED, "%s: %s" % (name, e))
-            return self._settle(turn)
+            return None
         if not turn.running:
             self._append(r.START)
             if tool.effect == r.ONCE:
                 self.log.sync()
         turn.issued = True
+        turn.interrupted = False  # it runs in this life now, and can be stopped
         return (CALL, turn, tool, args)
 
     def _finish(self, turn):

@@ -80,6 +80,7 @@ class Log:
         self._out_at = 0  # offset of `_out` in the segment being written
         self._out_len = 0
         self._seed = 0
+        self._broken = False
         self._head = bytearray(HEAD)
         self._crc = bytearray(4)
         self._marks = array("I", [0] * (3 * _MARKS))
@@ -105,6 +106,7 @@ class Log:
             self._out_at = self._walk(segment, visit)
         if self._first:
             self._seed = self._seed_of(self._first[-1][1])
+            self._medium.sync()  # a process that was killed may have left it in a cache
         self.synced = self.seq
 
     def _header(self, segment):
@@ -132,7 +134,9 @@ class Log:
         at = _align(_HEADER, unit)
         while at + _OVERHEAD <= size:
             n = self._frame_at(segment, at, seed, self.seq + 1)
-            if n > 0:
+            if n < 0:
+                _refuse(segment, "damaged at offset %d" % at)
+            if n:
                 frame = self._window(segment, at, n)
                 self.seq += 1
                 self.head = chain(self.head, frame)
@@ -286,6 +290,7 @@ class Log:
         if n > self.record_bytes:
             raise LogError("record over %d bytes" % self.record_bytes)
         size = self._medium.segment_bytes
+        self._check()
         if not self._first or self._out_at + self._out_len + n + _OVERHEAD > size:
             self._begin()
         segment, at = self._first[-1][1], self._out_at + self._out_len
@@ -308,6 +313,7 @@ class Log:
         """Make all that was appended safe."""
         if self.synced == self.seq:
             return
+        self._check()
         n = _align(self._out_len, self.unit)
         self._out[self._out_len : n] = b"\xff" * (n - self._out_len)
         self._program(n)
@@ -329,8 +335,15 @@ class Log:
         self._out_len = 0
         if n:
             self._win = (-1, 0, 0)
+            self._broken = True
             self._medium.program(segment, self._out_at, self._out[:n])
+            self._broken = False
             self._out_at += n
+
+    def _check(self):
+        # what a failed program left behind is known only to whoever opens the log anew
+        if self._broken:
+            raise LogError("open the log again")
 
     def _begin(self):
         """Begin the next segment: all before it is safe first."""
@@ -340,6 +353,7 @@ class Log:
         segment = used[-1] + 1 if used else 0
         if segment >= medium.segments:
             raise LogFull("%d segments are full" % medium.segments)
+        self._broken = True
         medium.erase(segment)
         head = bytearray(b"\xff" * _align(_HEADER, self.unit))
         struct.pack_into(">4sBBHI", head, 0, b"mote", _VERSION, self.unit - 1, 0, self.seq + 1)
@@ -350,6 +364,7 @@ class Log:
         medium.program(segment, 0, head)
         medium.sync()
         self._first.append((self.seq + 1, segment))
+        self._broken = False
         self._win = (-1, 0, 0)
         self._out_at = len(head)
         self._out_len = 0

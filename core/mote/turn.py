@@ -102,6 +102,8 @@ class Turn:
             self.running = True
             self.calls += 1
         elif kind == r.RESULT:
+            if not self.running:  # rejected: it counts as well
+                self.calls += 1
             self.running = self.interrupted = False
             self.index += 1
         elif kind == r.ANSWER:

@@ -156,6 +156,7 @@ def _limits(config):
     for name in _SAME:
         setattr(limits, name, getattr(given, name))
     limits.turn_ms = given.turn_s * 1000
+    limits.seen_asks = max(limits.seen_asks, limits.open_turns)
     record = config.log.record_bytes
     limits.part_bytes = min(limits.part_bytes, record - _FIELDS)
     for name in ("ask_bytes", "result_bytes"):

@@ -20,6 +20,7 @@ from mote_host.providers.base import Provider, Reply, Request
 from mote_host.store import Store, StoredReply
 
 LEASE_MS = 120000
+MAX_TOKENS = 1_000_000_000  # of one reply; what a provider claims beyond is no count
 MAX_PROVIDER_S = 280.0  # all attempts together: a device gives a turn 300 s
 
 OnModel = Callable[[str, str, dict[str, Any]], None]
@@ -148,8 +149,8 @@ class Answering:
             "done",
             body,
             ncalls,
-            reply.tokens_in,
-            reply.tokens_out,
+            min(max(reply.tokens_in, 0), MAX_TOKENS),
+            min(max(reply.tokens_out, 0), MAX_TOKENS),
             self._provider.name,
             self._settings.provider.model,
         )

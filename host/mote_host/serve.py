@@ -218,6 +218,9 @@ class Service:
             await self._send_reply(work.device, message, stored)
         except (DeviceError, StoreError) as exc:
             _log.error("%s: %s", work.device, exc)
+        except Exception:
+            # One request that breaks must not take the service with it.
+            _log.exception("%s: answering a request broke", work.device)
 
     async def _send_reply(
         self, device: str, message: uplink.Complete, stored: StoredReply

@@ -39,7 +39,10 @@ class Connection:
     def write(self, packet):
         """Send a packet of the session, if there is a stream."""
         if self.stream:
-            self.stream.write(packet)
+            try:
+                self.stream.write(packet)
+            except _TROUBLE:
+                pass  # MP: sends at once; the reader sees the same
 
     async def drain(self):
         """Wait until the kernel has what was written."""
@@ -69,7 +72,8 @@ class Connection:
         try:
             self.stream = await self._dial()
             self.stream.write(self.session.connect(self._now_ms()))
-            await self.stream.drain()
+            # MP: the handshake of TLS happens here
+            await asyncio.wait_for(self.stream.drain(), _LONGEST_S)
             # A broker may meet a version that it does not know with silence.
             await self._receive(self._patience_s)
             self._patience_s = _PATIENCE_S

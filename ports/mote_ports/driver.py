@@ -21,7 +21,8 @@ from .text import is_unicode
 
 _LONG_MS = 60000
 _SILENCE_MS = 5000
-_PERSISTENCE = 100  # times that a task which won't end is cancelled
+_ERROR_CODES = 0x80  # reason codes from here on are errors (MQTT 5.0, 2.4)
+_PERSISTENCE = 100  # hundredths of a second for tasks to clean up, and again to be cancelled in
 _TROUBLE = "%s: nothing goes there any more; was this log lost or copied? enroll the device again"
 _CUT = " [cut: the answer is longer than a packet]"
 
@@ -57,10 +58,13 @@ class Driver:
         await self._stop.wait()
         tasks.extend(self._running.values())
         for task in tasks:
-            for _ in range(_PERSISTENCE):
-                if not task.done():
+            task.cancel()
+        for n in range(2 * _PERSISTENCE):
+            for task in tasks:
+                if n >= _PERSISTENCE and not task.done():
                     task.cancel()  # again: wait_for of CPython 3.11 may swallow one
-                    await asyncio.sleep(0.01)
+            if not all(task.done() for task in tasks):
+                await asyncio.sleep(0.01)
         self.stuck = not all(task.done() for task in tasks)
         if self._failure:
             raise self._failure
@@ -87,7 +91,8 @@ class Driver:
         while True:
             self._wake.clear()
             self._pump()
-            await self._net.drain()
+            if self._online:  # before that, the connection drains: one at a time may
+                await self._net.drain()
             try:
                 await asyncio.wait_for(self._wake.wait(), self._pause_ms() / 1000)
             except asyncio.TimeoutError:
@@ -182,11 +187,14 @@ class Driver:
             self._message(event[1], event[2], event[4], event[6])
         elif kind == mqtt.CONNECTED:
             self._subscribe()
-        elif kind == mqtt.SUBACK and event[1] == self._subscribing:
-            self._up()
+        elif kind == mqtt.SUBACK:
+            if event[2] >= _ERROR_CODES:
+                self._report("the broker refuses the subscription: code 0x%02x" % event[2])
+            if event[1] == self._subscribing:
+                self._up()
         elif kind == mqtt.PUBACK:
             seq = self._flying.pop(event[1], None)
-            if seq is not None:
+            if seq is not None and event[2] < _ERROR_CODES:  # else: again at the next connection
                 self.agent.sent(seq)
         elif kind == mqtt.SKIPPED:
             self._refuse("", "", "a message of %d bytes is too large" % event[1])
@@ -197,6 +205,7 @@ class Driver:
     def offline(self):
         """The connection ended."""
         self._online = False
+        self._silent_at = None
         self.link.lost()
         self._flying.clear()
 
@@ -230,19 +239,21 @@ class Driver:
             self._net.write(self.session.puback(pid))
 
     def _ask(self, payload):
-        session = name = ""
         try:
             text, session, name = parse_ask(payload)
-            now = self._now_ms()
-            seq = self.agent.ask(text, session, name, now, self.link.unix_s(now))
-            self._report("ask %d in session %s: %s" % (seq, session, text), detail=True)
         except BadAsk as e:
             self._refuse(e.session, e.name, str(e))
-        except Refused as e:
-            self._refuse(session, name, str(e))
+            return
         except (ValueError, RuntimeError, MemoryError) as e:
             # whatever is in a message, it may not take the daemon with it, nor come back
             self._refuse("", "", "the ask can't be read: %s" % type(e).__name__)
+            return
+        now = self._now_ms()
+        try:
+            seq = self.agent.ask(text, session, name, now, self.link.unix_s(now))
+            self._report("ask %d in session %s: %s" % (seq, session, text), detail=True)
+        except Refused as e:
+            self._refuse(session, name, str(e))
 
     def _refuse(self, session, name, why):
         self._report("ask refused: " + why)
@@ -252,13 +263,18 @@ class Driver:
     def _answer(self, seq, answer):
         session, name, how, text = self.agent.answer(seq, answer)
         pid = self.session.next_pid()
-        self._flying[pid] = seq
+        qos = self.session.max_qos
+        if qos:
+            self._flying[pid] = seq
         packet = None
         while packet is None:
             payload = answer_json(session, name, how, text).encode()
             try:
-                packet = self.session.publish(self._topic + "out", payload, 1, pid=pid)
+                packet = self.session.publish(self._topic + "out", payload, qos, pid=pid)
             except ValueError:  # escapes made it longer than a packet may be
+                if text == _CUT:
+                    self._report("answer to ask %d: the broker takes no packet of its size" % seq)
+                    return
                 text = text[: max(0, len(text) * 3 // 4 - len(_CUT))] + _CUT
         self._report("answer to ask %d: %s" % (seq, text), detail=True)
         self._net.write(packet)

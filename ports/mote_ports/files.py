@@ -42,6 +42,7 @@ class FileMedium:
         self._folder = folder
         self._number = -1
         self._file = None  # of segment `_number`
+        self._dirty = -1  # the segment that was programmed last
         self._read_only = False
 
     def read_only(self):
@@ -94,6 +95,7 @@ class FileMedium:
             while end < offset:  # a sealed tail: its hole is erased bytes
                 end += file.write(_ERASED[: min(len(_ERASED), offset - end)])
             file.seek(offset)
+            self._dirty = segment
             done = 0
             while done < len(data):
                 done += file.write(data[done:])
@@ -110,9 +112,13 @@ class FileMedium:
             raise LogError("%s: %s" % (self._path(segment), e))
 
     def sync(self):
-        """Make all that was programmed durable."""
+        """Make durable what was programmed, and what is open: another life may have left it."""
+        if self._read_only:
+            return
         try:
             if self._file:
                 flush(self._file)
+            if self._dirty not in (-1, self._number):
+                flush(self._open(self._dirty))
         except OSError as e:
             raise LogError("%s: %s" % (self._path(self._number), e))

@@ -19,7 +19,7 @@ def _process(name):
     try:
         with open("/proc/%s/stat" % name) as f:
             stat = f.read()
-    except OSError:
+    except (OSError, ValueError):  # gone, or the lock's file holds no number
         return None
     fields = stat[stat.rfind(")") + 2 :].split()
     return stat.split()[0] + " " + fields[19]

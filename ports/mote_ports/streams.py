@@ -28,7 +28,8 @@ class Stream:
 
     def write(self, data):
         """Queue `data`; the caller may use its buffer again at once."""
-        self._writer.write(data)
+        # MP: sends or copies; CPython 3.12 would keep the view
+        self._writer.write(data if self._readinto else bytes(data))
 
     async def drain(self):
         """Wait until what was queued is with the kernel. One caller at a time."""
@@ -37,6 +38,9 @@ class Stream:
     def close(self):
         """Drop the connection."""
         self._writer.close()
+        socket = getattr(self._reader, "s", None)
+        if socket:  # MP: close() of its streams does nothing
+            socket.close()
 
 
 def _send_at_once(reader):

@@ -236,3 +236,15 @@ def test_only_so_many_ids_are_remembered():
     assert b.ask(name="n3") == seqs[3]
     assert b.ask(name="n1") == seqs[1]
     assert b.ask(name="n0") not in seqs
+
+
+def test_a_reply_full_of_rejected_calls_ends_by_the_limit_of_calls():
+    b = bench(calls=16)
+    seq = b.ask()
+    b.settle()
+    data = pack_reply([("absent", {})] * 150)
+    for at in range(0, len(data), 512):
+        assert b.agent.part(b.turn(seq), at, data[at : at + 512])
+    assert b.agent.reply_end(b.turn(seq), len(data), digest16(data), 150, 0)
+    b.settle()
+    assert answers(b)[-1] == (r.LIMITED, "limit of 16 tool calls")

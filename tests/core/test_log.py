@@ -290,3 +290,23 @@ def test_the_frame_is_laid_out_as_stated():
     frame = bytes(nor.cells[0][HEADER : HEADER + HEAD + 5])
     assert frame == b"\x00\x05\x81\x00\x01hello"
     assert bytes(nor.cells[0][HEADER + HEAD + 9 :]) == b"\xff" * (1024 - HEADER - HEAD - 9)
+
+
+def test_a_failed_program_ends_the_log_until_it_is_opened_again():
+    nor = Nor(1, 2, 4096)
+    log, _ = opened(nor)
+    log.append(1, b"one")
+    log.sync()
+    log.append(1, b"two")
+    program = nor.program
+
+    def fail(*_):
+        raise LogError("no space")
+
+    nor.program = fail
+    raises(LogError, log.sync)
+    nor.program = program
+    raises(LogError, log.append, 1, b"three")
+    raises(LogError, log.sync)
+    assert log.synced == 1
+    assert len(records_of(nor)) == 1

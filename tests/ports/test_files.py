@@ -3,7 +3,10 @@
 import os
 
 from mote.log import Log, LogError, genesis
+from mote_ports import files
 from mote_ports.files import FileMedium, exists, make_folders
+
+_flush = files.flush
 
 _count = [0]
 
@@ -105,3 +108,21 @@ def test_a_log_on_files_survives_a_torn_tail_of_every_length():
         third = Log(FileMedium(folder, 2, 4096), genesis("d"), lambda head: bytes(16), 64)
         third.open(lambda *record: None)
         assert third.head == again.head
+
+
+def test_sync_reaches_the_segment_that_was_programmed_whatever_is_open():
+    flushed = []
+    files.flush = flushed.append
+    try:
+        medium = FileMedium(_folder(), 2, 1024)
+        for n in (0, 1):
+            medium.erase(n)
+        medium.program(1, 0, b"new")
+        written = medium._file
+        _read(medium, 0, 0, 1)  # another segment is open now
+        assert medium._file is not written
+        medium.sync()
+        assert len(flushed) == 2
+        assert medium._number == 1
+    finally:
+        files.flush = _flush

@@ -124,7 +124,10 @@ class Session:
         """When to call poll(), in ms, or None."""
         if not self._want or not self._keep_ms:
             return None
-        return (self._sent if self._asked is None else self._asked) + self._keep_ms
+        if self._asked is not None:
+            return self._asked + self._keep_ms
+        # silence of the broker is worth a PINGREQ as well: or who reads takes it for dead
+        return min(self._sent, self._heard) + self._keep_ms
 
     def poll(self, now_ms):
         """PINGREQ if due, or None. ProtocolError if the server owes an answer for too long."""
@@ -186,7 +189,7 @@ class Session:
         More than 0 and at most len(data), as long as next_event() has been called since; so
         call both in turn until all is taken. ProtocolError: the connection is dead.
         """
-        self._now = now_ms
+        self._now = self._heard = now_ms
         if not self._want:
             raise ProtocolError("not connected")
         data = memoryview(data)
@@ -344,7 +347,7 @@ class Session:
         self._v5 = v5  # 1 or 0, of this connection; `level` may already be that of the next
         self._waiting = False  # CONNECT went out, nothing sensible came back
         self._event = None
-        self._now = self._sent = now_ms
+        self._now = self._sent = self._heard = now_ms
         self._asked = None  # when CONNECT or PINGREQ went out that has no answer yet
         self._keep_ms = keepalive_s * 1000
         self._limits({})
