@@ -75,7 +75,6 @@ class _Turn:
     def __init__(self, ask: Record) -> None:
         self._messages = [Message("user", ask.fields["text"])]
         self._parts: dict[int, list[bytes]] = {}
-        self._results: dict[str, str] = {}
         self._calls: list[Call] = []  # of the newest reply, whose results are still due
         self._note = ""
 

@@ -310,3 +310,32 @@ def test_a_failed_program_ends_the_log_until_it_is_opened_again():
     raises(LogError, log.sync)
     assert log.synced == 1
     assert len(records_of(nor)) == 1
+
+
+def test_nothing_passes_for_safe_that_the_medium_was_not_told_to_sync():
+    nor = Nor(4, 4, 256)
+    log = make_log(nor, 64)
+    unsafe = [False]
+    program, sync = nor.program, nor.sync
+
+    def note_program(segment, offset, data):
+        if offset == 0:
+            assert not unsafe[0], "a segment began before the one before was synced"
+        program(segment, offset, data)
+        unsafe[0] = True
+
+    def note_sync():
+        sync()
+        unsafe[0] = False
+
+    nor.program, nor.sync = note_program, note_sync
+    log.open(lambda *_: None)
+    for n in range(12):
+        begun = len(log._first)
+        log.append(1, payload(n, 40))
+        if len(log._first) > begun:
+            assert not unsafe[0], "a header was not synced before its first frame"
+        if n % 3 == 0:
+            log.sync()
+            assert not unsafe[0]
+            assert log.synced == log.seq

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from mote_host.asking import ask
+from mote_host.asking import Answer, ask
 from mote_host.config import ProviderSettings
 from mote_host.demo.result import Result
 from mote_host.demo.runtimes import Runtime
@@ -52,12 +52,7 @@ async def run_demo(
         show(Step("device", f"{DEVICE} is online", runtime.name))
         show(Step("ask", text))
         began = time.monotonic()
-        try:
-            async with asyncio.timeout(timeout_s):
-                answer = await ask(stage.client, DEVICE, text)
-        except TimeoutError:
-            said = stage.device.said()
-            raise DeviceError(f"no answer in {timeout_s:g} s; the device said:\n{said}") from None
+        answer = await _answer(stage, text, timeout_s)
         seconds = time.monotonic() - began
         await stage.settled()  # so that the last steps are shown before the answer
         show(Step("answer", answer.text, answer.status))
@@ -78,6 +73,15 @@ async def run_demo(
             stage.broker.kind,
             provider.name,
         )
+
+
+async def _answer(stage: Stage, text: str, timeout_s: float) -> Answer:
+    try:
+        async with asyncio.timeout(timeout_s):
+            return await ask(stage.client, DEVICE, text)
+    except TimeoutError:
+        said = stage.device.said()
+        raise DeviceError(f"no answer in {timeout_s:g} s; the device said:\n{said}") from None
 
 
 def _show_stage(stage: Stage, provider: Provider, show: ShowStep) -> None:
