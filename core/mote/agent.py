@@ -1,17 +1,29 @@
-"""The agent: the fold over the log, and what is due because of it.
+"""The agent: what is due because of the log, and what happens, recorded.
 
 `Agent` owns the log. Whatever happens comes in through a method that appends a record and folds
 it; `next_effect` records the decisions that need nothing but the log and hands out those that
-need the world. A driver performs them and reports back. State changes in `_fold` only.
-"""
+need the world. A driver performs them and reports back. State changes in `State.fold` only.
 
-import hashlib
+Whatever raises in the middle of that (no memory, the flash) leaves the log sound and the state
+perhaps behind it: then every method raises LogError, and the log is to be opened anew.
+"""
 
 from . import records as r
 from .body import Body, Reply
-from .const import const
-from .log import HEAD
-from .msgpack import FormatError, Packer, Unpacker
+from .gate import Gate, Refused
+from .log import LogError, Lost
+from .lookup import (
+    FACT_KEY,
+    FACT_VALUE,
+    GONE,
+    answer_at,
+    ask_at,
+    fact_at,
+    newest_ask,
+    reason_at,
+)
+from .msgpack import FormatError, Packer
+from .state import State, UnknownRecord, key_of  # noqa: F401 (its users find it here)
 from .tools import Rejected
 from .turn import (
     ANSWERED,
@@ -25,22 +37,9 @@ from .turn import (
     REQUEST,
     STOP,
     WAITING,
-    Turn,
     decide,
     over_limit,
 )
-
-_HOUR_MS = const(3600000)
-_TURN_KINDS = (r.REQ, r.ANSWER, r.SENT, r.CANCEL, r.TIMEOUT)  # they name the turn, others the REQ
-_KNOWN = const(12)  # the highest kind that this core knows
-
-
-class Refused(Exception):
-    """An ask that was not accepted: nothing of it is in the log. The text says why."""
-
-
-class UnknownRecord(Exception):
-    """The log holds a record that this core must understand and doesn't."""
 
 
 class Agent:
@@ -50,79 +49,34 @@ class Agent:
         self.log = log
         self.tools = tools
         self.limits = limits
-        self.turns = []  # open ones, oldest first
-        self.epoch = 0
+        self.state = State(limits)
+        self.turns = self.state.turns  # open ones, oldest first
+        self.at = 0  # the turn that is being worked on, for who has to say why that failed
         self.before_boot = (0, log.head)  # (b, h[b]): the last record before this BOOT
-        self._seen = []  # [key, seq of the ASK, seq of the ANSWER or 0], oldest first
         self._again = []  # (seq of ASK, seq of ANSWER) that somebody asked for once more
         self._packer = Packer(bytearray(log.record_bytes))
-        self._bucket_ms = limits.asks_burst * (_HOUR_MS // limits.asks_per_hour)
-        self._bucket_at = 0
-        self._refused = 0
-
-    # -- the fold
+        self._gate = Gate(limits)
 
     def open(self, now_ms, nonce, outputs, version):
         """Fold the log and append BOOT. `outputs` names what the reset switched off."""
-        log = self.log
-        log.open(self._fold)
+        log, state = self.log, self.state
+        log.checkpoint = state.pack
+        log.open(state.restore, state.fold)
+        state.seq = log.seq
+        self._carry()
         self.before_boot = (log.seq, log.head)
-        self._bucket_at = now_ms
-        p = self._start(4).int(self.epoch + 1).bin(nonce)
-        p.value(outputs).str(version)
+        self._gate.open(now_ms)
+        p = self._start(5).int(state.epoch + 1).bin(nonce)
+        p.value(outputs).str(version).value(self.limits.values())
         self._append(r.BOOT)
         log.sync()
         for turn in self.turns:
             turn.until_ms = now_ms + self.limits.turn_ms
 
-    def _fold(self, seq, h, kind, payload):
-        u = Unpacker(payload)
-        try:
-            u.array(1)
-            if kind == r.BOOT:
-                self.epoch = u.int()
-                for turn in self.turns:
-                    turn.boot()
-            elif kind == r.ASK:
-                self._fold_ask(seq, h, u)
-            elif kind <= _KNOWN:
-                self._fold_turn(seq, h, kind, u)
-            elif not kind & r.IGNORABLE:
-                raise UnknownRecord("record %d: unknown kind %d" % (seq, kind))
-        except FormatError as e:
-            raise UnknownRecord("record %d: %s" % (seq, e))
-
-    def _fold_ask(self, seq, h, u):
-        session, name = u.str(), u.str()
-        key = _key(name) if name else h[:8]
-        self.turns.append(Turn(seq, session, key))
-        if name:
-            self._seen.append([key, seq, 0])
-            if len(self._seen) > self.limits.seen_asks:
-                self._seen.pop(0)
-
-    def _fold_turn(self, seq, h, kind, u):
-        number = u.int()
-        turn = None
-        for turn in self.turns:
-            if number == (turn.seq if kind in _TURN_KINDS else turn.req):
-                break
-        else:
-            return  # it came after the turn's end
-        if kind == r.SENT:
-            self.turns.remove(turn)
-            return
-        turn.apply(kind, seq, h, u)
-        if kind == r.ANSWER:
-            for entry in self._seen:
-                if entry[1] == number:
-                    entry[2] = seq
-
-    def _turn(self, seq):
-        for turn in self.turns:
-            if turn.seq == seq:
-                return turn
-        return None
+    @property
+    def epoch(self):
+        """How often this log was opened for writing."""
+        return self.state.epoch
 
     def waiting(self, request_id):
         """The turn that waits for the reply to that request, or None."""
@@ -133,21 +87,54 @@ class Agent:
 
     # -- appending
 
+    def _check(self):
+        if self.state.seq != self.log.seq:
+            raise LogError("the state is behind the log: open it again")
+
     def _start(self, fields):
+        self._check()
         return self._packer.reset(0).array(fields)
 
     def _append(self, kind):
-        """Append what `_packer` holds, and fold it."""
+        """Append what `_packer` holds, and fold it; then what a new segment makes necessary."""
+        seq = self._record(kind)
+        self._carry()
+        return seq
+
+    def _record(self, kind):
         log = self.log
         payload = self._packer.taken()
         seq = log.append(kind, payload)
-        self._fold(seq, log.head, kind, payload)
+        self.state.fold(seq, log.head, kind, payload)
         return seq
 
     def _note(self, kind, number):
         """Append a record of one field."""
         self._start(1).int(number)
         self._append(kind)
+
+    def _carry(self):
+        """Record what a dropped segment leaves behind: a gap, and facts to take along."""
+        log = self.log
+        while log.owed:
+            gap = log.owed
+            self._start(5)
+            for field in gap:
+                self._packer.value(field)
+            self._record(r.GAP)
+            if log.owed is gap:  # else this very record has begun another segment
+                log.owed = None
+        for key, seq in self.state.facts[:]:
+            if seq < log.oldest():
+                self._start(2).str(key).value(fact_at(log, seq))
+                self._record(r.FACT)
+
+    def tidy(self):
+        """Do what can wait until nothing else is due. It may take as long as an erase."""
+        self._check()
+        self._carry()
+        self.log.sync()
+        self.log.tidy()
 
     # -- what happens
 
@@ -156,54 +143,38 @@ class Agent:
 
         Raises Refused, with the reason, if it can't be accepted.
         """
-        key = _key(name) if name else None
-        for entry in self._seen:
+        self._check()
+        gate, state = self._gate, self.state
+        key = key_of(name) if name else None
+        for entry in state.seen:
             if key and entry[0] == key:
                 self._answer_again(entry)
                 return entry[1]
-        self._admit(text, now_ms)
-        if self._refused:
-            self._note(r.REFUSED, self._refused)
-            self._refused = 0
-        self._start(4).str(session).str(name).str(text).int(unix_s)
+        gate.admit(text, session, name, now_ms, self.turns, self.log)
+        previous = state.previous(session)
+        if not previous and state.forgot:
+            previous = newest_ask(self.log, session)
+        if gate.refused:
+            self._note(r.REFUSED, gate.refused)
+            gate.refused = 0
+        self._start(5).str(session).str(name).str(text).int(unix_s).int(previous)
         seq = self._append(r.ASK)
         self.log.sync()
-        self._turn(seq).until_ms = now_ms + self.limits.turn_ms
+        state.turn(seq).until_ms = now_ms + self.limits.turn_ms
         return seq
 
     def _answer_again(self, entry):
-        turn = self._turn(entry[1])
+        turn = self.state.turn(entry[1])
         if turn is None and entry[2]:
+            if min(entry[1:]) < self.log.oldest():
+                raise Refused("this id was answered already; the answer is no longer in the log")
             self._again.append((entry[1], entry[2]))
         elif turn and turn.state == ANSWERED:
             turn.issued = False
 
-    def _admit(self, text, now_ms):
-        """Raises Refused unless the ask can be taken; then its price is paid."""
-        limits = self.limits
-        price = _HOUR_MS // limits.asks_per_hour
-        level = self._bucket_ms + max(0, now_ms - self._bucket_at)
-        self._bucket_ms = level = min(level, limits.asks_burst * price)
-        self._bucket_at = now_ms
-        size = len(text.encode())
-        why = None
-        if not size:
-            why = "the ask is empty"
-        elif size > limits.ask_bytes:
-            why = "the ask is over %d bytes" % limits.ask_bytes
-        elif level < price:
-            why = "over %d asks an hour" % limits.asks_per_hour
-        elif len(self.turns) >= limits.open_turns:
-            why = "busy with %d turns" % limits.open_turns
-        elif self.log.room() < (len(self.turns) + 1) * limits.worst_turn(self.log.unit):
-            why = "the log is full"
-        if why:
-            self._refused += 1
-            raise Refused(why)
-        self._bucket_ms -= price
-
     def part(self, turn, offset, data):
         """Take bytes of the reply that `turn` waits for; out of order or over the limit: False."""
+        self.at = turn.seq
         if offset != turn.got or offset + len(data) > self.limits.reply_bytes:
             return False
         self._start(2).int(turn.req).bin(data)
@@ -215,6 +186,7 @@ class Agent:
 
         A reply that is not what its digest says is dropped, and the request made anew.
         """
+        self.at = turn.seq
         if turn.got < length:
             return False
         if turn.got == length and Body(self.log, turn.req).digest() == digest:
@@ -233,15 +205,45 @@ class Agent:
 
     def result(self, turn, status, text):
         """The call of `turn` ended. Text over the limit is cut, and the cut marked."""
+        self.at = turn.seq
         text = _cut(text, self.limits.result_bytes)
         self._start(4).int(turn.req).int(turn.index).int(status).str(text)
         self._append(r.RESULT)
 
     def sent(self, seq):
         """Somebody acknowledged the answer to ask `seq`."""
-        turn = self._turn(seq)
+        turn = self.state.turn(seq)
         if turn and turn.state == ANSWERED:
             self._note(r.SENT, seq)
+
+    def end(self, seq, why):
+        """The device itself can't go on with the turn of ask `seq`; the answer says why."""
+        turn = self.state.turn(seq)
+        if turn and self._endable(turn):
+            self._start(2).int(seq).str(_cut(why, self.limits.result_bytes))
+            self._append(r.END)
+
+    def confirmed(self, seq):
+        """The gateway's replica has the same hash at record `seq`: what is before it may go."""
+        self.log.acked = seq
+        if 0 < self.state.doubt <= seq:
+            self._note(r.TRUST, seq)
+
+    def remember(self, key, value):
+        """Keep a fact; None forgets it. Raises ValueError over the limits."""
+        if not 0 < len(key.encode()) <= FACT_KEY:
+            raise ValueError("a key has 1 to %d bytes" % FACT_KEY)
+        known = [fact[0] for fact in self.state.facts]
+        if value is not None:
+            if len(value.encode()) > FACT_VALUE:
+                raise ValueError("a fact has at most %d bytes" % FACT_VALUE)
+            if key not in known and len(known) >= self.limits.facts:
+                raise ValueError("%d facts are remembered: forget one first" % len(known))
+        elif key not in known:
+            return
+        self._start(2).str(key).value(value)
+        self._append(r.FACT)
+        self.log.sync()
 
     def cancel(self, session):
         """End the open turns of a session, or of all (None); returns how many."""
@@ -276,6 +278,7 @@ class Agent:
 
         (CALL, turn, tool, args); (STOP, turn): stop that tool; (PUBLISH, seq of ASK, of ANSWER).
         """
+        self._check()
         if self._again:
             seq, answer = self._again.pop(0)
             return (PUBLISH, seq, answer)
@@ -294,7 +297,8 @@ class Agent:
     def _settle(self, turn):
         """Record what follows from the log alone, until something is due outside."""
         while not turn.issued:
-            due = decide(turn, self.limits)
+            self.at = turn.seq
+            due = decide(turn, self.state.limits)
             if due == NOTHING or (due == REQUEST and self._behind(turn)):
                 return None
             if due == REQUEST:
@@ -324,7 +328,8 @@ class Agent:
         return False
 
     def _request(self, turn):
-        self._start(4).int(turn.seq).bin(self.tools.hash).value(None).int(self.limits.reply_bytes)
+        most = self.state.limits.reply_bytes
+        self._start(4).int(turn.seq).bin(self.tools.hash).value(None).int(most)
         self._append(r.REQ)
         self.log.sync()
 
@@ -335,10 +340,15 @@ class Agent:
             name, given = Reply(self.log, turn.req).call(turn.index)
             tool, args = self.tools.check(name, given)
             if not turn.running:
+                if tool.effect == r.ONCE and self._doubtful(turn):
+                    return None
                 p = self._start(5).int(turn.req).int(turn.index).int(tool.effect).str(name)
                 p.value(args)
         except (Rejected, FormatError) as e:
             self.result(turn, r.REJECTED, "%s: %s" % (name, e))
+            return None
+        except Lost:
+            self.end(turn.seq, GONE)
             return None
         if not turn.running:
             self._append(r.START)
@@ -348,34 +358,35 @@ class Agent:
         turn.interrupted = False  # it runs in this life now, and can be stopped
         return (CALL, turn, tool, args)
 
+    def _doubtful(self, turn):
+        """True, and that is the call's result, if records are lost that may have been of it."""
+        if turn.lost:
+            self.result(turn, r.UNKNOWN, "records of this turn are lost; outcome unknown")
+        elif self.state.doubt:
+            raise Rejected("not before the gateway has confirmed the damaged log")
+        return turn.lost
+
     def _finish(self, turn):
-        how, text, req = turn.how, turn.ending, 0
-        if text is None:
-            how, text = r.LIMITED, over_limit(turn, self.limits)
-            if turn.state == CALLING and turn.ncalls == 0:
-                how, text, req = r.DONE, None, turn.req
+        limits, req = self.state.limits, 0
+        if turn.ending:
+            how, text = reason_at(self.log, turn)
+        elif turn.state == CALLING and turn.ncalls == 0:
+            how, text, req = r.DONE, None, turn.req
+        else:
+            how, text = r.LIMITED, over_limit(turn, limits)
         self._start(4).int(turn.seq).int(how).int(req).value(text)
         self._append(r.ANSWER)
         self.log.sync()
 
     def answer(self, seq, answer):
         """What ANSWER record `answer` says to ask `seq`: (session, id, how, text)."""
-        u = Unpacker(self.log.frame(seq)[HEAD:])
-        u.array(4)
-        session, name = u.str(), u.str()
-        if not name:
-            name = self._turn(seq).key.hex()
-        u = Unpacker(self.log.frame(answer)[HEAD:])
-        u.array(4)
-        u.value()
-        how, req, text = u.int(), u.int(), u.value()
-        if text is None:
-            text = Reply(self.log, req).text()
+        self.at = seq
+        turn = self.state.turn(seq)
+        session, name = ask_at(self.log, seq)
+        if turn:
+            session, name = turn.session, name or turn.key.hex()
+        how, text = answer_at(self.log, answer)
         return session, name, how, text
-
-
-def _key(name):
-    return hashlib.sha256(name.encode()).digest()[:8]
 
 
 def _cut(text, most):

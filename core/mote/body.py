@@ -7,8 +7,8 @@ to the end. Arguments are a map, or a string: what the model sent where a map wa
 import hashlib
 
 from . import records as r
-from .log import HEAD
 from .msgpack import Unpacker
+from .segments import HEAD
 
 _WINDOW = 512  # bytes in RAM at a time; no call may be larger
 

@@ -1,58 +1,40 @@
-"""The log: records in frames, in segments, on a medium; every record chained to the one before.
+"""The log: records in frames, in a ring of segments; every record chained to the one before.
 
-Theory of operation. A frame is `length, kind, sequence, payload, CRC-32`; FORMAT.md has the bytes.
-Frames fill a segment from its header on and never cross into the next. What is appended waits in
-a small buffer until it fills or `sync` pads it to the medium's program unit. A segment's CRCs are
-seeded with its header, so that neither an older life of the segment nor a payload that looks
-like a frame passes for one.
+Theory of operation. What is appended waits in a buffer until `sync` (or lack of room) pads it to
+the medium's program unit, programs it, reads it back and syncs the medium. So a frame is either
+on the medium and safe, or in the buffer.
 
-Opening walks all frames. A bad one with nothing valid behind it is a torn tail: no byte there
-is ever programmed again, writing goes on behind it. Where a valid frame follows, its number
-tells: the next one due means that a torn tail was sealed there; any other means that records
-are gone, and the log is refused as damaged, with the place.
+A segment opens with a checkpoint: the state after the record before it, which the agent writes
+through `checkpoint`. At rotation the checkpoint goes into a segment that is erased already and
+says which record is the oldest that is kept; when it is synced the new segment counts, and only
+then, in `tidy`, is what was dropped erased.
 
-A medium has `unit` (1 to 256 bytes), `segment_bytes`, `segments`, and the methods
-`read(segment, offset, buf)` (erased bytes read as 0xFF), `program(segment, offset, data)`,
-`erase(segment)` and `sync()`. They raise OSError.
+A program, erase or sync that fails seals the segment: what waits in the buffer is written into
+the next one, which begins where the failed one is no longer trusted and has no state of its own.
 """
 
-import hashlib
 import struct
-from array import array
 from binascii import crc32
 
-from .const import const
-
-_VERSION = const(1)
-HEAD = const(5)  # length, kind, sequence: what the chain covers together with the payload
-_OVERHEAD = const(9)  # that, and the CRC
-_HEADER = const(64)  # a segment's header, before padding to the unit
-
-_MARKS = const(32)  # places remembered, one every eighth record
-
-
-class LogError(Exception):
-    """The log can't be used; the text names the segment and the offset, or the limit."""
-
-
-class LogFull(LogError):
-    """No segment is left."""
-
-
-def chain(h, frame):
-    """The chain hash after `frame` (a frame without its CRC), `h` being the one before."""
-    digest = hashlib.sha256(h)
-    digest.update(frame)
-    return digest.digest()
-
-
-def genesis(device):
-    """h[0], the chain hash before the first record of the device of that name."""
-    return hashlib.sha256(b"mote" + device.encode()).digest()
-
-
-def _align(n, unit):
-    return (n + unit - 1) // unit * unit
+from . import records as r
+from .index import Index
+from .recovery import Recovery
+from .segments import (  # noqa: F401 (the log's users find them here)
+    HEAD,
+    HEADER,
+    ITEMS,
+    LAST,
+    OVERHEAD,
+    VERSION,
+    LogError,
+    Lost,
+    Segments,
+    ahead,
+    align,
+    chain,
+    genesis,
+)
+from .writer import Writer
 
 
 class Log:
@@ -60,315 +42,316 @@ class Log:
 
     `seq` is the newest record's number (the first is 1), `head` its chain hash (32 bytes),
     `synced` the newest record that is safe. Frames are handed out without their CRC; such a view
-    is good until the next call.
+    is good until the next call. `notes` says what opening found wrong, with its place; `owed` has
+    the fields of a GAP record that is due. Set `checkpoint(item)` before opening: it calls
+    `item()` for a Packer to pack each item of the state into. Set `acked` to the newest record
+    that the gateway holds.
     """
 
     def __init__(self, medium, start, sign, record_bytes=1024):
-        """`start` is h[0]; `sign(header) -> MAC` binds segments to the device (None: no check)."""
-        self.seq = 0
+        """`start` is h[0]; `sign(bytes) -> MAC` binds segments to the device."""
+        self.seq = self.synced = self.acked = 0
         self.head = self._start = start
-        self.synced = 0
         self.record_bytes = record_bytes
         self.unit = medium.unit
+        self.notes = []
+        self.owed = None
+        self.checkpoint = None
         self._medium = medium
-        self._sign = sign
-        self._first = []  # (first sequence, segment), oldest first
-        self._buf = bytearray(record_bytes + _OVERHEAD)  # the reading window
-        self._view = memoryview(self._buf)
-        self._win = (-1, 0, 0)  # segment, from, to
-        self._out = memoryview(bytearray(max(256, medium.unit)))
-        self._out_at = 0  # offset of `_out` in the segment being written
-        self._out_len = 0
+        self._segments = Segments(medium, sign, record_bytes)
+        self._writer = Writer(self._segments)
+        self._index = Index(self._segments)
+        self._kept = []  # segments that are not ours to touch, or bad
+        self._erased = -1  # a segment that is known to be erased
+        self._oldest = 1
+        self._base = -1  # the segment whose state counts
+        self._torn = False  # where writing goes on, a program did not end well
+        self._safe = start  # chain hash of the newest record that is safe
         self._seed = 0
-        self._broken = False
-        self._head = bytearray(HEAD)
-        self._crc = bytearray(4)
-        self._marks = array("I", [0] * (3 * _MARKS))
-        self._last = (0, 0, 0)  # sequence, segment, offset of the frame read last
 
     # -- opening
 
-    def open(self, visit):
-        """Walk the log; `visit(seq, hash, kind, payload)` sees each record.
+    def open(self, restore, visit):
+        """Restore the newest state, then walk the records behind it.
 
-        Raises LogError if the log is damaged or another device's.
+        `restore(item)` is called with each item of the state, `visit(seq, hash, kind, payload)`
+        for each record. Raises LogError if the log was made with another geometry, by a newer
+        version, or can't be read.
         """
-        found = []
-        for segment in range(self._medium.segments):
-            header = self._header(segment)
-            if header:
-                found.append((header[0], segment, header[1]))
-        found.sort()
-        for first, segment, h in found:
-            if h != self.head or first != self.seq + 1:
-                _refuse(segment, "does not follow")
-            self._first.append((first, segment))
-            self._out_at = self._walk(segment, visit)
-        if self._first:
-            self._seed = self._seed_of(self._first[-1][1])
+        found = Recovery(self._segments, self._start, self.record_bytes)
+        found.run(restore, visit)
+        self.seq, self.head = found.seq, found.head
+        self._index.ring, self._kept, self._base = found.live, found.kept, found.base
+        self._oldest, self.acked, self.owed = found.oldest, found.acked, found.owed
+        self.notes = found.notes
+        if self._index.ring:
+            tail = self._segments
+            tail.tail, tail.at = self._index.ring[-1][1], found.end
+            self._seed = tail.seed(tail.tail)
             self._medium.sync()  # a process that was killed may have left it in a cache
-        self.synced = self.seq
+        self._sealed()
+        stray = found.stray()
+        if stray:
+            self._adopt(found, stray[0], stray[1], visit)
 
-    def _header(self, segment):
-        """(first sequence, chain hash before it), or None if the segment was never begun."""
-        head = bytes(self._window(segment, 0, _HEADER))
-        if not head.rstrip(b"\xff"):
-            return None
-        if head[:4] != b"mote" or crc32(head[:60]) != int.from_bytes(head[60:], "big"):
-            size = self._medium.segment_bytes
-            if self._written_end(segment, _HEADER, size) > _align(_HEADER, self.unit):
-                _refuse(segment, "damaged header")
-            return None  # erased, or torn while it was begun: no record was ever in it
-        if head[4] != _VERSION:
-            _refuse(segment, "version %d" % head[4])
-        if head[5] + 1 != self.unit:
-            _refuse(segment, "unit %d" % (head[5] + 1))
-        if self._sign and self._sign(head[:44]) != head[44:60]:
-            _refuse(segment, "not this device's")
-        return struct.unpack_from(">I", head, 8)[0], head[12:44]
+    def _sealed(self):
+        self.synced, self._safe = self.seq, self.head
 
-    def _walk(self, segment, visit):
-        """Visit the segment's records; returns where writing may go on."""
-        unit, size = self.unit, self._medium.segment_bytes
-        seed = self._seed_of(segment)
-        at = _align(_HEADER, unit)
-        while at + _OVERHEAD <= size:
-            n = self._frame_at(segment, at, seed, self.seq + 1)
-            if n < 0:
-                _refuse(segment, "damaged at offset %d" % at)
-            if n:
-                frame = self._window(segment, at, n)
-                self.seq += 1
-                self.head = chain(self.head, frame)
-                self._mark(self.seq, segment, at)
-                visit(self.seq, self.head, frame[2], frame[HEAD:])
-                at += n + 4
-                continue
-            next_unit = _align(at, unit)
-            if next_unit > at and self._written_end(segment, at, next_unit) == at:
-                at = next_unit  # padding
-                continue
-            end = self._written_end(segment, at, size)
-            if end == at:
-                break
-            at = self._resume(segment, at, end, seed)
-        return _align(min(at, size), unit)
+    def _adopt(self, found, segment, seed, visit):
+        """Append anew what stands in a segment whose header is damaged."""
+        segments = self._segments
+        self._kept.append(segment)
 
-    def _resume(self, segment, at, end, seed):
-        """Where to go on behind bytes at `at` that are no frame; something is written up to `end`.
+        def move(at, n):
+            frame = bytes(segments.window(segment, at, n))
+            more = ahead(frame[3] << 8 | frame[4], self.seq + 1)
+            if more < 0 or frame[2] in (ITEMS, LAST):
+                return
+            if more:
+                self.sync()
+                found.seq, found.head, found.owed = self.seq, self.head, self.owed
+                found.lose(segment, at, more)
+                self.seq, self.head, self.owed = found.seq, found.head, found.owed
+                self._sealed()
+            self.append(frame[2], frame[HEAD:])
+            visit(self.seq, self.head, frame[2], frame[HEAD:])
 
-        A frame behind them is looked for at every byte, since frames of one sync are not aligned.
-        """
-        for probe in range(at + 1, end - _OVERHEAD + 1):
-            n = self._frame_at(segment, probe, seed, self.seq + 1)
-            if n < 0:
-                _refuse(segment, "damaged at offset %d" % at)
-            if n:
-                return probe
-        return _align(end, self.unit)
+        segments.walk(segment, segments.begin(), seed, move)
+        self.sync()
+        self._kept.remove(segment)
 
-    def _written_end(self, segment, at, to):
-        """The offset behind the last programmed byte before `to`; `at` if all is erased."""
-        end = at
-        while at < to:
-            step = min(len(self._buf), to - at)
-            n = len(bytes(self._window(segment, at, step)).rstrip(b"\xff"))
-            if n:
-                end = at + n
-            at += step
-        return end
-
-    # -- frames
-
-    def _seed_of(self, segment):
-        return int.from_bytes(self._window(segment, 60, 4), "big")
-
-    def _frame_at(self, segment, at, seed, seq):
-        """The length of the frame there, without its CRC; 0 if there is none, < 0 if not `seq`."""
-        room = self._medium.segment_bytes - at
-        if room < _OVERHEAD:
-            return 0
-        view = self._window(segment, at, HEAD)
-        n = HEAD + (view[0] << 8 | view[1])
-        if n + 4 > room or n + 4 > len(self._buf):
-            return 0
-        view = self._window(segment, at, n + 4)
-        if crc32(view[:n], seed) != int.from_bytes(view[n : n + 4], "big"):
-            return 0
-        return n if view[3] << 8 | view[4] == seq & 0xFFFF else -n
-
-    def _window(self, segment, at, n):
-        """A view of `n` bytes of the medium, read ahead as far as the buffer goes."""
-        held, start, end = self._win
-        if held != segment or at < start or at + n > end:
-            start = at
-            end = min(at + len(self._buf), self._medium.segment_bytes)
-            self._win = (-1, 0, 0)
-            self._medium.read(segment, start, self._view[: end - start])
-            self._win = (segment, start, end)
-        at -= start
-        return self._view[at : at + n]
-
-    def _mark(self, seq, segment, at):
-        self._last = (seq, segment, at)
-        if not seq & 7:
-            i = (seq >> 3) % _MARKS * 3
-            marks = self._marks
-            marks[i], marks[i + 1], marks[i + 2] = seq, segment, at
+    # -- reading
 
     def frame(self, seq):
         """A view of record `seq`'s frame without the CRC: kind at [2], payload from [5] on.
 
-        Raises LogError if there is no such record.
+        Raises Lost if there is no such record.
         """
-        if not (self._first and self._first[0][0] <= seq <= self.seq):
-            raise LogError("no record %d" % seq)
-        if seq > self.synced:
-            self.sync()
-        at_seq, segment, at = self._near(seq)
-        seed = self._seed_of(segment)
-        while True:
-            n = self._frame_at(segment, at, seed, at_seq)
-            if n > 0:
-                if at_seq == seq:
-                    self._last = (seq, segment, at)
-                    return self._window(segment, at, n)
-                at_seq += 1
-                at += n + 4
-                continue
-            at = _align(at + 1, self.unit)
-            if at >= self._medium.segment_bytes:
-                _refuse(segment, "no record %d" % seq)
-
-    def _near(self, seq):
-        """(sequence, segment, offset) of a known record at or before `seq`, in its segment."""
-        first, segment = self._first[0]
-        for start, number in self._first:
-            if start <= seq:
-                first, segment = start, number
-        best = (first, segment, _align(_HEADER, self.unit))
-        i = (seq >> 3) % _MARKS * 3
-        for mark in (self._last, tuple(self._marks[i : i + 3])):
-            if mark[1] == segment and best[0] <= mark[0] <= seq:
-                best = mark
-        return best
+        return self._index.frame(seq, self.seq)
 
     def hash_at(self, seq):
-        """h[seq], computed from the header of its segment on."""
-        if seq == self.seq:
-            return self.head
-        h, n = self._start, 1
-        for first, segment in self._first:
-            if first <= seq:
-                h, n = self._header(segment)[1], first
-        while n <= seq:
-            h = chain(h, self.frame(n))
-            n += 1
-        return h
+        """h[seq], computed from the header of its segment on. Raises Lost."""
+        return self.head if seq == self.seq else self._index.hash_at(seq, self.seq)
 
     def oldest(self):
         """The number of the oldest record that is kept."""
-        return self._first[0][0] if self._first else self.seq + 1
+        ring = self._index.ring
+        return max(self._oldest, ring[0][0]) if ring else self.seq + 1
+
+    def next_segment(self, seq):
+        """The first record of the segment behind that of record `seq`, or the next record."""
+        return self._index.next_segment(seq) or self.seq + 1
+
+    def segments(self):
+        """[(first sequence, segment, chain hash before it)] of all that is kept, oldest first."""
+        return [(first, n, self._segments.origin(n)[1]) for first, n in self._live()]
+
+    # -- room
+
+    def room(self, keep):
+        """Bytes that can be filled at the least, if records from `keep` on must stay."""
+        tail = self._segments
+        usable = tail.size - tail.size // 16 - HEADER
+        waste = self.record_bytes + OVERHEAD  # what does not fit begins the next segment
+        here = tail.size - tail.at - tail.pending - waste if self._index.ring else 0
+        staying = len([e for e in self._index.ring[:-1] if self.next_segment(e[0]) > keep])
+        if self._index.ring:
+            staying += 1
+        free = self._medium.segments - len(self._kept) - staying - 1  # one is the spare
+        return max(0, here) + max(0, free) * max(0, usable - waste)
+
+    def _live(self):
+        """What of the ring is not dropped."""
+        ring = self._index.ring
+        n = 0
+        while n + 1 < len(ring) and ring[n + 1][0] <= self._oldest and ring[n][1] != self._base:
+            n += 1
+        return ring[n:]
 
     # -- appending
-
-    def room(self):
-        """Bytes that can be filled at the least, whatever the sizes of the records."""
-        medium = self._medium
-        free = medium.segments - len(self._first)
-        here = medium.segment_bytes - self._out_at - self._out_len if self._first else 0
-        waste = self.record_bytes + _OVERHEAD  # what does not fit begins the next segment
-        return max(0, here - waste) + free * (medium.segment_bytes - _HEADER - waste)
 
     def append(self, kind, payload):
         """Append a record; returns its number. It is safe only after `sync`.
 
-        Raises LogError if the payload is over `record_bytes`, LogFull if no segment is left;
-        then nothing was appended. OSError of the medium means: open the log anew.
+        Raises LogError if the payload is over `record_bytes`, or if nothing can be programmed any
+        more: then open the log anew. Whatever is raised, the record was not appended.
         """
         n = len(payload)
+        size = n + OVERHEAD
         if n > self.record_bytes:
             raise LogError("record over %d bytes" % self.record_bytes)
-        size = self._medium.segment_bytes
-        self._check()
-        if not self._first or self._out_at + self._out_len + n + _OVERHEAD > size:
-            self._begin()
-        segment, at = self._first[-1][1], self._out_at + self._out_len
-        seq = self.seq + 1
-        struct.pack_into(">HBH", self._head, 0, n, kind, seq & 0xFFFF)
-        digest = hashlib.sha256(self.head)
-        digest.update(self._head)
-        digest.update(payload)
-        h = digest.digest()
-        crc = crc32(payload, crc32(self._head, self._seed))
-        self._crc[:] = crc.to_bytes(4, "big")
-        self._put(self._head)
-        self._put(payload)
-        self._put(self._crc)
-        self.seq, self.head = seq, h
-        self._mark(seq, segment, at)
+        tail = self._segments
+        if tail.pending + size > len(tail.out):
+            self.sync()
+        if not self._index.ring or tail.at + tail.pending + size > tail.size:
+            self.sync()
+            if not self._index.ring or tail.at + size > tail.size:
+                self._begin(self.seq + 1, self.head, True)
+        seq, at, out = self.seq + 1, tail.pending, tail.out
+        end = at + HEAD + n
+        struct.pack_into(">HBH", out, at, n, kind, seq & 0xFFFF)
+        out[at + HEAD : end] = payload
+        h = chain(self.head, out[at:end])
+        self._close(at, end, self._seed)
+        self._index.mark(seq, tail.tail, tail.at + at)
+        # in one statement, as everywhere here: an exception leaves all of it undone
+        self.seq, self.head, tail.pending = seq, h, at + size
         return seq
 
+    def _close(self, at, end, seed):
+        out = self._segments.out
+        out[end : end + 4] = crc32(out[at:end], seed).to_bytes(4, "big")
+
     def sync(self):
-        """Make all that was appended safe."""
-        if self.synced == self.seq:
-            return
-        self._check()
-        n = _align(self._out_len, self.unit)
-        self._out[self._out_len : n] = b"\xff" * (n - self._out_len)
-        self._program(n)
+        """Make all that was appended safe. Raises LogError if no segment takes it."""
+        while self.synced < self.seq:
+            if self._torn:
+                self._move()
+            try:
+                self._flush()
+            except LogError:
+                pass  # it is torn now
+
+    def _flush(self):
+        tail = self._segments
+        n = align(tail.pending, self.unit)
+        tail.out[tail.pending : n] = b"\xff" * (n - tail.pending)
+        self._torn = True
+        tail.program(tail.tail, tail.at, tail.out[:n])
         self._medium.sync()
-        self.synced = self.seq
+        tail.at, tail.pending, self.synced, self._safe, self._torn = (
+            tail.at + n,
+            0,
+            self.seq,
+            self.head,
+            False,
+        )
 
-    def _put(self, data):
-        data = memoryview(data)
-        while data:
-            n = min(len(data), len(self._out) - self._out_len)
-            self._out[self._out_len : self._out_len + n] = data[:n]
-            self._out_len += n
-            data = data[n:]
-            if self._out_len == len(self._out):
-                self._program(self._out_len)
+    def _move(self):
+        """The segment that is written failed: take what waits to another one."""
+        ring = self._index.ring
+        if ring[-1] == (self.synced + 1, self._segments.tail) and ring[-1][1] != self._base:
+            self._kept.append(ring[-1][1])  # there is nothing in it
+            self._index.ring = ring[:-1]
+        self._begin(self.synced + 1, self._safe, False)
 
-    def _program(self, n):
-        segment = self._first[-1][1]
-        self._out_len = 0
-        if n:
-            self._win = (-1, 0, 0)
-            self._broken = True
-            self._medium.program(segment, self._out_at, self._out[:n])
-            self._broken = False
-            self._out_at += n
+    # -- the ring
 
-    def _check(self):
-        # what a failed program left behind is known only to whoever opens the log anew
-        if self._broken:
-            raise LogError("open the log again")
+    def _begin(self, first, h, state):
+        """Begin a segment; `state` says whether the state at that record is written into it."""
+        while True:
+            segment = self._spare()
+            oldest, owed = self._drop(first, state)
+            self._erased = -1
+            try:
+                at = self._write(segment, first, h, state, oldest, owed)
+                break
+            except LogError:
+                self._kept.append(segment)
+        tail, seed = self._segments, self._writer.seed
+        frame = 0
+        while frame < tail.pending:  # what was to be programmed elsewhere
+            end = frame + HEAD + (tail.out[frame] << 8 | tail.out[frame + 1])
+            self._close(frame, end, seed)
+            frame = end + 4
+        ring = self._index.ring[:]
+        ring.append((first, segment))
+        base = segment if state else self._base
+        (
+            self._index.ring,
+            self._oldest,
+            self.owed,
+            self._base,
+            self._seed,
+            tail.tail,
+            tail.at,
+            self._torn,
+        ) = (
+            ring,
+            oldest,
+            owed,
+            base,
+            seed,
+            segment,
+            at,
+            False,
+        )
 
-    def _begin(self):
-        """Begin the next segment: all before it is safe first."""
-        medium = self._medium
-        self.sync()
-        used = [number for _, number in self._first]
-        segment = used[-1] + 1 if used else 0
-        if segment >= medium.segments:
-            raise LogFull("%d segments are full" % medium.segments)
-        self._broken = True
-        medium.erase(segment)
-        head = bytearray(b"\xff" * _align(_HEADER, self.unit))
-        struct.pack_into(">4sBBHI", head, 0, b"mote", _VERSION, self.unit - 1, 0, self.seq + 1)
-        head[12:44] = self.head
-        head[44:60] = self._sign(bytes(head[:44]))
-        self._seed = crc32(bytes(head[:60]))
-        struct.pack_into(">I", head, 60, self._seed)
-        medium.program(segment, 0, head)
-        medium.sync()
-        self._first.append((self.seq + 1, segment))
-        self._broken = False
-        self._win = (-1, 0, 0)
-        self._out_at = len(head)
-        self._out_len = 0
+    def _write(self, segment, first, h, state, oldest, owed):
+        writer, medium = self._writer, self._medium
+        writer.open(segment, first, h)
+        p = writer.item().array(9).int(0).int(VERSION).int(medium.segment_bytes)
+        p.int(medium.segments).int(self.record_bytes).int(oldest).int(self.acked)
+        p.value(owed).int(1 if state else 0)
+        if state and self.checkpoint:
+            self.checkpoint(writer.item)
+        return writer.close()
 
+    def _drop(self, first, state):
+        """(oldest record to keep, GAP that is owed) once another segment has begun at `first`."""
+        live = self._live()
+        if not live or self._medium.segments - len(self._kept) - len(live) >= 2:
+            return max(self._oldest, live[0][0]) if live else first, self.owed
+        if not state and live[0][1] == self._base:
+            return self._oldest, self.owed
+        return self._without(live, first)
 
-def _refuse(segment, why):
-    raise LogError("segment %d: %s" % (segment, why))
+    def _without(self, live, first):
+        """The same, if the oldest of the `live` segments goes."""
+        old, segment = live[0]
+        before = self._segments.origin(segment)[1]
+        if len(live) == 1:
+            next_first, after = first, self.head if first > self.seq else self._safe
+        else:
+            next_first = live[1][0]
+            after = self._segments.origin(live[1][1])[1]
+        if next_first - 1 <= self.acked or next_first == old:
+            return next_first, self.owed
+        why = r.DROPPED
+        if self.owed:
+            old, before, why = self.owed[0], self.owed[2], self.owed[4]
+        return next_first, [old, next_first - 1, before, after, why]
+
+    def _spare(self):
+        """An erased segment, the next in the order of the ring. Raises LogError."""
+        count = self._medium.segments
+        used = [segment for _, segment in self._index.ring]
+        for i in range(count):
+            segment = (self._segments.tail + 1 + i) % count
+            if segment not in used and segment not in self._kept and self._is_erased(segment):
+                return segment
+        if self.tidy():
+            return self._spare()
+        live = self._live()
+        if len(live) < 2 or live[0][1] == self._base:
+            raise LogError("no segment can be written")
+        self._oldest, self.owed = self._without(live, 0)
+        return self._spare()
+
+    def _is_erased(self, segment):
+        if segment == self._erased:
+            return True
+        try:
+            if self._segments.written(segment, 0) < self._segments.size:
+                self._erase(segment)
+        except LogError:
+            self._kept.append(segment)
+            return False
+        return True
+
+    def _erase(self, segment):
+        self._segments.forget()
+        self._medium.erase(segment)
+        self._erased = segment
+
+    def tidy(self):
+        """Erase a segment that was dropped; False if there is none. It may take a while."""
+        ring = self._index.ring
+        if len(ring) == len(self._live()):
+            return False
+        try:
+            self._erase(ring[0][1])
+        except LogError:
+            self._kept.append(ring[0][1])
+        self._index.ring = ring[1:]
+        return True

@@ -9,8 +9,8 @@ from .const import const
 
 IGNORABLE = const(0x80)  # a core that does not know such a kind skips the record
 
-BOOT = const(1)  # epoch, nonce (8 bytes), outputs that were reset [names], version
-ASK = const(2)  # session, ask id ("" if none was given), text, unix time (0 if unknown)
+BOOT = const(1)  # epoch, nonce (8 bytes), outputs that were reset [names], version, limits
+ASK = const(2)  # session, ask id ("" if none), text, unix time (0: unknown), previous ASK
 REQ = const(3)  # turn, hash of the tools (16 bytes), bundle (nil so far), reply limit in bytes
 PART = const(4)  # req, the next bytes of the reply
 REPLY_END = const(5)  # req, length, SHA-256 of the reply (16 bytes), calls in it, tokens used
@@ -21,6 +21,10 @@ ANSWER = const(9)  # turn, how it ended, req whose reply holds the text (0: none
 SENT = const(10)  # turn: somebody acknowledged its answer
 CANCEL = const(11)  # turn: a person ended it
 TIMEOUT = const(12)  # turn: its time is over
+END = const(13)  # turn, why the device itself ended it
+GAP = const(14)  # first and last record that are lost, hash before and after them, why
+TRUST = const(15)  # number of a record at which the gateway's replica has the same hash
+FACT = const(16)  # key, value (nil: forgotten)
 REFUSED = const(0x81)  # how many asks were refused since the last such record
 
 # effect classes of a call
@@ -41,3 +45,7 @@ DONE = const(0)
 LIMITED = const(1)
 FAILED = const(2)
 CANCELLED = const(3)
+
+# why records are missing
+DROPPED = const(0)  # before the gateway had them: the ring was full
+DAMAGED = const(1)

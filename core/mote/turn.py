@@ -6,13 +6,14 @@
                         v
      any state but ANSWERED --ANSWER--> ANSWERED --SENT--> closed, and forgotten
 
-CANCEL, TIMEOUT and FAIL only note why the turn must end (`ending`): what runs is stopped and
+CANCEL, TIMEOUT, FAIL and END only note why the turn must end (`ending`): what runs is stopped and
 recorded first. `Turn.apply` is the one place where a turn changes, and records are all that
 changes it; `decide` says from the state alone what is due.
 """
 
 from . import records as r
 from .const import const
+from .segments import ITEM, OVERHEAD
 
 NEW = const(0)
 WAITING = const(1)
@@ -41,10 +42,49 @@ class Limits:
     ask_bytes = 768
     result_bytes = 512
     reply_bytes = 4096
-    part_bytes = 512  # of a reply in one message and one record
     asks_per_hour = 600
     asks_burst = 10
     seen_asks = 32  # ask ids that are remembered
+    sessions = 16  # sessions whose newest ask is remembered
+    facts = 16
+    # not in the log: how it is used
+    part_bytes = 512  # of a reply in one message and one record
+    drop = False  # a full ring drops what the gateway does not have yet
+
+    _NAMES = (
+        "open_turns",
+        "steps",
+        "calls",
+        "tokens",
+        "turn_ms",
+        "restarts",
+        "ask_bytes",
+        "result_bytes",
+        "reply_bytes",
+        "asks_per_hour",
+        "asks_burst",
+        "seen_asks",
+        "sessions",
+        "facts",
+    )
+
+    def values(self):
+        """All that the fold depends on, in the order of FORMAT.md."""
+        return [getattr(self, name) for name in self._NAMES]
+
+    @classmethod
+    def of(cls, values):
+        """The limits of which `values` is the list; what it lacks is as by default."""
+        made = cls()
+        for i in range(min(len(values or ()), len(cls._NAMES))):
+            setattr(made, cls._NAMES[i], values[i])
+        return made
+
+    def checkpoint_bytes(self):
+        """Bytes of the largest checkpoint, header, framing and padding included."""
+        items = self.open_turns * 144 + self.seen_asks * 20 + 240
+        items += self.sessions * 40 + self.facts * 40
+        return items + items // ITEM * OVERHEAD + 128 + 256
 
     def worst_turn(self, unit):
         """Bytes of log that one turn can need at most, framing and padding included."""
@@ -73,13 +113,33 @@ class Turn:
         self.calls = 0
         self.tokens = 0
         self.restarts = 0
-        self.how = 0
-        self.ending = None  # why it must end
+        self.ending = 0  # the kind of the record that says that it must end,
+        self.ended = 0  # and its number
         self.answer = 0  # sequence number of the ANSWER
+        self.lost = False  # records were lost since its REQ
         # not state: what the driver was given and the timers that it runs
         self.issued = False
         self.until_ms = 0
         self.ask_at_ms = 0
+
+    def pack(self, p):
+        """Write it behind the tag of an item (FORMAT.md, "Checkpoint")."""
+        p.int(self.seq).str(self.session).bin(self.key).int(self.state).int(self.req).bin(self.id)
+        p.int(self.got).int(self.ncalls).int(self.index)
+        p.int(self.running | self.interrupted << 1 | self.lost << 2).int(self.effect)
+        p.int(self.steps).int(self.calls).int(self.tokens).int(self.restarts)
+        p.int(self.ending).int(self.ended).int(self.answer)
+
+    @classmethod
+    def unpack(cls, item):
+        """The turn that `pack` wrote, from the item as a list."""
+        turn = cls(item[1], item[2], item[3])
+        turn.state, turn.req, turn.id, turn.got, turn.ncalls, turn.index = item[4:10]
+        flags = item[10]
+        turn.running, turn.interrupted, turn.lost = bool(flags & 1), bool(flags & 2), flags > 3
+        turn.effect, turn.steps, turn.calls, turn.tokens, turn.restarts = item[11:16]
+        turn.ending, turn.ended, turn.answer = item[16:19]
+        return turn
 
     def apply(self, kind, seq, h, u):
         """Fold one record of this turn in; `u` stands behind the field that named the turn."""
@@ -87,6 +147,7 @@ class Turn:
         if kind == r.REQ:
             self.state, self.req, self.id = WAITING, seq, h[:16]
             self.got = self.ncalls = self.index = 0
+            self.lost = False  # what the new reply orders was never begun
             self.steps += 1
             self.ask_at_ms = 0  # what the last request had to wait for is over
         elif kind == r.PART:
@@ -108,23 +169,22 @@ class Turn:
             self.index += 1
         elif kind == r.ANSWER:
             self.state, self.answer = ANSWERED, seq
-        else:
-            self._end(kind, u)
-
-    def _end(self, kind, u):
-        if self.ending is None:
-            if kind == r.FAIL:
-                self.how, self.ending = r.FAILED, u.str()
-            elif kind == r.CANCEL:
-                self.how, self.ending = r.CANCELLED, "cancelled"
-            else:
-                self.how, self.ending = r.LIMITED, "out of time"
+        elif not self.ending:  # FAIL, CANCEL, TIMEOUT, END
+            self.ending, self.ended = kind, seq
 
     def boot(self):
         """The device started again."""
         self.issued = False
         self.restarts += 1
         self.interrupted = self.running
+
+    def gap(self):
+        """Records are lost, of this turn perhaps."""
+        self.issued = False
+        self.lost = True
+        self.interrupted = self.running
+        if self.state == WAITING:
+            self.state = NEW  # nobody knows the id of its request any more
 
 
 def over_limit(turn, limits):

@@ -1,0 +1,90 @@
+"""Where records lie: the ring of segments, and places in it that are remembered."""
+
+from array import array
+
+from .const import const
+from .segments import ITEMS, LAST, Lost, ahead, chain
+
+_MARKS = const(32)  # places remembered, one every eighth record
+
+
+class Index:
+    """Finds frames by number. `ring` has (first sequence, segment), oldest first.
+
+    Segments that were dropped stay in it until they are erased.
+    """
+
+    def __init__(self, segments):
+        self.ring = []
+        self._segments = segments
+        self._marks = array("I", [0] * (3 * _MARKS))
+        self._last = (0, 0, 0)  # sequence, segment, offset of the frame read last
+
+    def mark(self, seq, segment, at):
+        """Record `seq` lies there."""
+        if not seq & 7:
+            i = (seq >> 3) % _MARKS * 3
+            marks = self._marks
+            marks[i], marks[i + 1], marks[i + 2] = seq, segment, at
+
+    def frame(self, seq, newest):
+        """A view of record `seq`'s frame, `newest` being the last there is. Raises Lost."""
+        n = self._find(seq) if self.ring and self.ring[0][0] <= seq <= newest else 0
+        if not n:
+            raise Lost("record %d is not in the log" % seq)
+        _, segment, at = self._last
+        return self._segments.window(segment, at, n)
+
+    def _find(self, seq):
+        """The length of record `seq`'s frame, its place in `_last`; 0 if it is not there."""
+        segments = self._segments
+        near, segment, at = self._near(seq)
+        found = [near, 0]
+
+        def visit(at, n):
+            frame = segments.window(segment, at, n)
+            if frame[2] in (ITEMS, LAST):
+                return False
+            found[0] += ahead(frame[3] << 8 | frame[4], found[0])
+            if found[0] == seq:
+                self._last = (seq, segment, at)
+                found[1] = n
+            return found[0] >= seq
+
+        segments.walk(segment, at, segments.seed(segment), visit)
+        return found[1]
+
+    def _near(self, seq):
+        """(sequence, segment, offset) of a known record at or before `seq`, in its segment."""
+        first, segment = self._segment_of(seq)
+        best = (first, segment, self._segments.begin())
+        i = (seq >> 3) % _MARKS * 3
+        for mark in (self._last, tuple(self._marks[i : i + 3])):
+            if mark[1] == segment and best[0] <= mark[0] <= seq:
+                best = mark
+        return best
+
+    def _segment_of(self, seq):
+        best = self.ring[0]
+        for entry in self.ring:
+            if entry[0] <= seq:
+                best = entry
+        return best
+
+    def hash_at(self, seq, newest):
+        """h[seq], computed from the header of its segment on. Raises Lost."""
+        if not self.ring or not self.ring[0][0] - 1 <= seq <= newest:
+            raise Lost("record %d is not in the log" % seq)
+        first, segment = self._segment_of(seq + 1)
+        h = self._segments.origin(segment)[1]
+        while first <= seq:
+            h = chain(h, self.frame(first, newest))
+            first += 1
+        return h
+
+    def next_segment(self, seq):
+        """The first record of the segment behind that of record `seq`, 0 if it is the newest."""
+        for first, _ in self.ring:
+            if first > seq:
+                return first
+        return 0

@@ -1,0 +1,190 @@
+"""The agent's state: the fold of all records so far, and its form in a checkpoint.
+
+`fold` is the only place where it changes, and all that it sees is records. `pack` writes it as
+items into a checkpoint, `restore` takes them back (FORMAT.md, "Checkpoint"): the fold of the
+records behind a checkpoint on the state in it is the fold of all. Every list is bounded by a
+limit, so that the largest state is known in advance.
+"""
+
+import hashlib
+
+from . import records as r
+from .const import const
+from .msgpack import FormatError, Unpacker
+from .turn import Limits, Turn
+
+_KNOWN = const(16)  # the highest kind that this core knows
+_TURN_KINDS = (r.REQ, r.ANSWER, r.SENT, r.CANCEL, r.TIMEOUT, r.END)  # others name the REQ
+
+# tags of items
+_STATE = const(1)
+_TURN = const(2)
+_SEEN = const(3)
+_SESSION = const(4)
+_FACT = const(5)
+
+
+class UnknownRecord(Exception):
+    """The log holds a record that this core must understand and doesn't."""
+
+
+class State:
+    """What follows from the log. `limits` are those of the newest BOOT."""
+
+    def __init__(self, limits):
+        self.limits = limits
+        self.seq = 0  # the newest record that was folded
+        self.epoch = 0
+        self.unix_s = 0  # the newest time that a record told
+        self.doubt = 0  # the GAP behind which nothing is confirmed yet
+        self.forgot = 0  # 1 if a session had to go for another one
+        self.turns = []  # open ones, oldest first
+        self.seen = []  # [key, seq of the ASK, seq of the ANSWER or 0], oldest first
+        self.sessions = []  # [name, seq of its newest ASK], least recently used first
+        self.facts = []  # [key, seq of its FACT]
+
+    # -- in a checkpoint
+
+    def pack(self, item):
+        """Pack all into Packers that `item()` gives, one for each item."""
+        p = item().array(6).int(_STATE).int(self.epoch).int(self.unix_s)
+        p.int(self.doubt).int(self.forgot).value(self.limits.values())
+        for turn in self.turns:
+            turn.pack(item().array(19).int(_TURN))
+        for key, ask, answer in self.seen:
+            item().array(4).int(_SEEN).bin(key).int(ask).int(answer)
+        for tag, rows in ((_SESSION, self.sessions), (_FACT, self.facts)):
+            for name, seq in rows:
+                item().array(3).int(tag).str(name).int(seq)
+
+    def restore(self, item):
+        """Take back one item, a list. What this core does not know is skipped."""
+        tag = item[0]
+        if tag == _STATE:
+            self.epoch, self.unix_s, self.doubt, self.forgot = item[1:5]
+            self.limits = Limits.of(item[5])
+        elif tag == _TURN:
+            self.turns.append(Turn.unpack(item))
+        elif tag == _SEEN:
+            self.seen.append(item[1:4])
+        elif tag == _SESSION:
+            self.sessions.append(item[1:3])
+        elif tag == _FACT:
+            self.facts.append(item[1:3])
+
+    # -- the fold
+
+    def fold(self, seq, h, kind, payload):
+        """Fold one record in. Raises UnknownRecord."""
+        u = Unpacker(payload)
+        try:
+            n = u.array(1)
+            if kind == r.BOOT:
+                self._boot(u, n)
+            elif kind == r.ASK:
+                self._ask(seq, h, u, n)
+            elif kind in (r.GAP, r.TRUST):
+                self._trust(seq, kind, u)
+            elif kind == r.FACT:
+                self._fact(seq, u.str(), u.value())
+            elif kind <= _KNOWN:
+                self._of_turn(seq, h, kind, u)
+            elif not kind & r.IGNORABLE:
+                raise UnknownRecord("record %d: unknown kind %d" % (seq, kind))
+        except FormatError as e:
+            raise UnknownRecord("record %d: %s" % (seq, e))
+        self.seq = seq
+
+    def _boot(self, u, n):
+        self.epoch = u.int()
+        if n > 4:
+            u.bin()
+            u.value()
+            u.value()
+            self.limits = Limits.of(u.value())
+        for turn in self.turns:
+            turn.boot()
+
+    def _ask(self, seq, h, u, n):
+        session, name = u.str(), u.str()
+        u.value()
+        if n > 3:
+            self.unix_s = max(self.unix_s, u.int())
+        key = key_of(name) if name else h[:8]
+        self.turns.append(Turn(seq, session, key))
+        if name:
+            self.seen.append([key, seq, 0])
+            while len(self.seen) > self.limits.seen_asks:
+                self.seen.pop(0)
+        self._use(session, seq)
+
+    def _use(self, session, seq):
+        rows = self.sessions
+        for row in rows:
+            if row[0] == session:
+                rows.remove(row)
+                break
+        rows.append([session, seq])
+        while len(rows) > self.limits.sessions:
+            rows.pop(0)
+            self.forgot = 1
+
+    def _trust(self, seq, kind, u):
+        number = u.int()
+        if kind == r.TRUST:
+            if number >= self.doubt:
+                self.doubt = 0
+            return
+        for _ in range(3):
+            u.value()
+        if u.int() == r.DAMAGED:
+            self.doubt = seq
+            for turn in self.turns:
+                turn.gap()
+
+    def _fact(self, seq, key, value):
+        rows = self.facts
+        for row in rows:
+            if row[0] == key:
+                rows.remove(row)
+                break
+        if value is not None:
+            rows.append([key, seq])
+
+    def _of_turn(self, seq, h, kind, u):
+        number = u.int()
+        turn = None
+        for turn in self.turns:
+            if number == (turn.seq if kind in _TURN_KINDS else turn.req):
+                break
+        else:
+            return  # it came after the turn's end
+        if kind == r.SENT:
+            self.turns.remove(turn)
+            return
+        turn.apply(kind, seq, h, u)
+        if kind == r.ANSWER:
+            for entry in self.seen:
+                if entry[1] == number:
+                    entry[2] = seq
+
+    # -- what it says
+
+    def turn(self, seq):
+        """The open turn of that ASK, or None."""
+        for turn in self.turns:
+            if turn.seq == seq:
+                return turn
+        return None
+
+    def previous(self, session):
+        """The newest ASK of a session; 0 if it has none that is remembered."""
+        for name, seq in self.sessions:
+            if name == session:
+                return seq
+        return 0
+
+
+def key_of(name):
+    """What is kept of an ask's id: 8 bytes."""
+    return hashlib.sha256(name.encode()).digest()[:8]
