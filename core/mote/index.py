@@ -3,7 +3,7 @@
 from array import array
 
 from .const import const
-from .segments import ITEMS, LAST, Lost, ahead, chain
+from .segments import ITEMS, LAST, Lost, ahead, chain, chain_gap
 
 _MARKS = const(32)  # places remembered, one every eighth record
 
@@ -75,12 +75,30 @@ class Index:
         """h[seq], computed from the header of its segment on. Raises Lost."""
         if not self.ring or not self.ring[0][0] - 1 <= seq <= newest:
             raise Lost("record %d is not in the log" % seq)
+        segments = self._segments
         first, segment = self._segment_of(seq + 1)
-        h = self._segments.origin(segment)[1]
-        while first <= seq:
-            h = chain(h, self.frame(first, newest))
-            first += 1
-        return h
+        found = [first - 1, segments.origin(segment)[1]]
+
+        def visit(at, n):
+            if found[0] >= seq:
+                return True
+            frame = segments.window(segment, at, n)
+            more = ahead(frame[3] << 8 | frame[4], found[0] + 1)
+            if frame[2] not in (ITEMS, LAST) and more >= 0:
+                if more:
+                    found[1] = chain_gap(found[1], found[0] + more)
+                    if found[0] + more >= seq:
+                        found[0] += more
+                        return True
+                found[0] += more + 1
+                found[1] = chain(found[1], frame)
+            return False
+
+        if seq >= first:
+            segments.walk(segment, segments.begin(), segments.seed(segment), visit)
+        if found[0] != seq:
+            raise Lost("record %d is not in the log" % seq)
+        return found[1]
 
     def next_segment(self, seq):
         """The first record of the segment behind that of record `seq`, 0 if it is the newest."""

@@ -8,7 +8,7 @@ replica or the reply says that it arrived (DESIGN.md, "Replication").
 
 from . import wire
 from .const import const
-from .log import chain
+from .log import Lost, chain
 from .msgpack import FormatError, Packer, Unpacker
 from .turn import WAITING
 
@@ -30,7 +30,10 @@ class Link:
         self._random = random
         self._up = wire.subkey(key, "up")
         self._dn = wire.subkey(key, "dn")
-        self._buf = bytearray(agent.log.record_bytes + 128)
+        tools = agent.tools
+        longest = max([0] + [len(tools.declaration(n)) for n in range(len(tools.tools))])
+        self.message_bytes = max(agent.log.record_bytes, longest) + 128  # the longest for `up`
+        self._buf = bytearray(self.message_bytes)
         self._packer = Packer(self._buf)
         self._online = False
         self._nonce = b""
@@ -158,17 +161,33 @@ class Link:
         log = self._agent.log
         log.sync()
         seq, h = self._tip, self._tip_hash
+        there = log.next(seq + 1)
+        if there > seq + 1:
+            return self._gap(seq + 1, there - 1, now_ms)
         p = self._start(5, wire.UPLOAD).int(self._agent.epoch).int(seq + 1)
         p.bin(h[: wire.ID]).raw(b"\xc5\0\0")  # binary, its length comes last
         start = p.pos
         while seq < log.seq:
-            frame = log.frame(seq + 1)
+            try:
+                frame = log.frame(seq + 1)
+            except Lost:
+                break
             if p.pos + len(frame) > len(self._buf):
                 break
             p.raw(frame)
             h = chain(h, frame)
             seq += 1
         self._buf[start - 2 : start] = (p.pos - start).to_bytes(2, "big")
+        return self._send(p, seq, h, now_ms)
+
+    def _gap(self, first, last, now_ms):
+        """What the gateway wants next is no longer here, up to `last`."""
+        h = self._agent.log.hash_at(last)
+        p = self._start(6, wire.GAP).int(self._agent.epoch).int(first).int(last)
+        return self._send(p.bin(self._tip_hash[: wire.ID]).bin(h), last, h, now_ms)
+
+    def _send(self, p, seq, h, now_ms):
+        """The message brings the replica up to record `seq`, whose hash is `h`."""
         self._sent, self._sent_hash = seq, h
         self._linger_ms = None
         self._again_in(now_ms)
@@ -238,7 +257,7 @@ class Link:
         if tip == self._tip:
             own = self._tip_hash
         else:
-            own = self._sent_hash if tip == self._sent else log.hash_at(tip)
+            own = self._sent_hash if tip == self._sent else _hash_at(log, tip) or h
         if own[: wire.ID] != h:
             self.trouble = "the gateway differs at record %d" % tip
             return
@@ -248,3 +267,13 @@ class Link:
             self._wait_ms = _FIRST_MS
         else:
             self._due_ms = now_ms
+        if own is not h:  # else nothing was compared
+            self._agent.confirmed(tip)
+
+
+def _hash_at(log, seq):
+    """h[seq], None if it is no longer in the log."""
+    try:
+        return log.hash_at(seq)
+    except Lost:
+        return None

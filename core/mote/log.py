@@ -138,6 +138,17 @@ class Log:
         ring = self._index.ring
         return max(self._oldest, ring[0][0]) if ring else self.seq + 1
 
+    def next(self, seq):
+        """The first record from `seq` on that is there; the one behind the newest if none is."""
+        seq = max(seq, self.oldest())
+        while seq <= self.seq:
+            try:
+                self.frame(seq)
+                break
+            except Lost:
+                seq += 1
+        return seq
+
     def next_segment(self, seq):
         """The first record of the segment behind that of record `seq`, or the next record."""
         return self._index.next_segment(seq) or self.seq + 1
@@ -154,8 +165,9 @@ class Log:
         usable = tail.size - tail.size // 16 - HEADER
         waste = self.record_bytes + OVERHEAD  # what does not fit begins the next segment
         here = tail.size - tail.at - tail.pending - waste if self._index.ring else 0
-        staying = len([e for e in self._index.ring[:-1] if self.next_segment(e[0]) > keep])
-        if self._index.ring:
+        live = self._live()
+        staying = len([e for e in live[:-1] if self.next_segment(e[0]) > keep])
+        if live:
             staying += 1
         free = self._medium.segments - len(self._kept) - staying - 1  # one is the spare
         return max(0, here) + max(0, free) * max(0, usable - waste)
@@ -344,10 +356,14 @@ class Log:
         self._medium.erase(segment)
         self._erased = segment
 
+    def dropped(self):
+        """How many segments were dropped and are still to be erased."""
+        return len(self._index.ring) - len(self._live())
+
     def tidy(self):
         """Erase a segment that was dropped; False if there is none. It may take a while."""
         ring = self._index.ring
-        if len(ring) == len(self._live()):
+        if not self.dropped():
             return False
         try:
             self._erase(ring[0][1])

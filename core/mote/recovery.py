@@ -90,11 +90,12 @@ class Recovery:
 
     def note(self, segment, why):
         """Remember what is wrong, for a person."""
-        if len(self.notes) < _NOTES:
-            self.notes.append("segment %d: %s" % (segment, why))
+        text = "segment %d: %s" % (segment, why)
+        if text not in self.notes and len(self.notes) < _NOTES:
+            self.notes.append(text)
 
     def run(self, restore, visit):
-        """`restore(item)` gets the state's items, lists; `visit(seq, h, kind, payload)` records."""
+        """`restore(item)` gets the state's items, `visit(seq, h, kind, payload)` the records."""
         self._visit = visit
         self._classify()
         at = self._newest_state()
@@ -122,6 +123,9 @@ class Recovery:
         for segment in range(segments.medium.segments):
             found = segments.judge(segment)
             if found == VALID:
+                unit = segments.window(segment, 5, 1)[0] + 1
+                if unit != segments.unit:
+                    raise LogError("this log was made with a program unit of %d bytes" % unit)
                 self.live.append((segments.origin(segment)[0], segment))
             elif found == FOREIGN:
                 version = segments.window(segment, 4, 1)[0]
@@ -141,8 +145,8 @@ class Recovery:
             if not found.whole:
                 if self._newest(segment, self._segments.seed(segment), first) < 0:
                     self.live.pop(n)  # the power went while it was begun
-                else:
-                    self.note(segment, "damaged checkpoint")
+                    return self._newest_state()
+                self.note(segment, "damaged checkpoint")
                 continue
             self._whole[segment] = found
             if newest:
@@ -150,7 +154,7 @@ class Recovery:
                 self.oldest, self.acked, self.owed = found.log[5:8]
             if n + 1 < len(self.live) and self.live[n + 1][0] == first and self._settle(n):
                 return self._newest_state()
-            if found.log[8]:
+            if found.log[8] and not (n and self.live[n - 1][0] == first):
                 return n
         return -1
 

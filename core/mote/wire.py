@@ -20,6 +20,7 @@ HELLO = const(1)  # epoch, nonce, b, h[b], head, h[head], oldest, bytes of a rep
 UPLOAD = const(2)  # epoch, a, h[a-1], frames a..b one after the other
 COMPLETE = const(3)  # id of the request, offset: send the reply from there on
 TOOL = const(4)  # hash of all declarations, index, count, declaration
+GAP = const(5)  # epoch, first and last record that are lost, h[first-1], h[last] (32 bytes)
 
 # dn; the second field, behind the counter
 TIP = const(1)  # T, h[T], epoch, unix time

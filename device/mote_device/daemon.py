@@ -1,13 +1,14 @@
 """Putting a device together from its configuration, and running it for as long as it lives."""
 
 import asyncio
+import gc
 import os
 
 from mote import __version__, mqtt, wire
 from mote.agent import Agent, UnknownRecord
+from mote.facts import Facts
 from mote.link import Link
 from mote.log import Log, LogError, genesis
-from mote.turn import Limits
 from mote_ports.driver import Driver
 from mote_ports.files import FileMedium, make_folders
 from mote_ports.lock import Lock
@@ -15,23 +16,12 @@ from mote_ports.streams import connect
 from mote_ports.system import exit_signals, now_ms
 
 from .boards import make_board
-from .config import ConfigError, read_key, read_secret
+from .config import read_key, read_secret
+from .limits import limits_of
 from .loader import load_tools
 
 _RESTART_S = 5
-_FIELDS = 128  # of a record: all fields but its text
-_SAME = (
-    "open_turns",
-    "steps",
-    "calls",
-    "tokens",
-    "restarts",
-    "ask_bytes",
-    "result_bytes",
-    "reply_bytes",
-    "asks_per_hour",
-    "asks_burst",
-)
+_RESERVE = 4096  # bytes that are given back when memory runs out
 _HEAD_ROOM = 256  # of a packet: topic, MQTT and MAC around a payload
 
 
@@ -47,10 +37,13 @@ class Daemon:
         self._board = make_board(
             config.device.board, config.device.world_file, config.device.time_scale
         )
-        self._tools = load_tools(self._board.tools, config.tools.path, config.tools.modules)
-        self._limits = _limits(config)
+        self._limits = limits_of(config)
+        self._facts = Facts()
+        own = list(self._board.tools) + (self._facts.tools() if self._limits.facts else [])
+        self._tools = load_tools(own, config.tools.path, config.tools.modules)
         self._stopping = False
         self._why = None
+        self._culprit = 0  # the ask whose turn ran out of memory
         self._driver = None
 
     def check(self):
@@ -73,21 +66,43 @@ class Daemon:
         lock.take()
         try:
             while not self._stopping:
-                try:
-                    self._driver = self._open()
-                    await self._driver.run()
-                except LogError as e:
-                    self._say_why(str(e))
-                    await self._pause()
+                await self._live()
         finally:
             lock.release()
             if self._driver and self._driver.stuck:
                 self._report("a tool does not end; leaving it")
                 os._exit(1)
 
+    async def _live(self):
+        """One life: from opening the log to a signal, or to what makes another opening due."""
+        reserve = bytearray(_RESERVE)
+        try:
+            self._driver = self._open()
+            await self._driver.run()
+        except MemoryError:
+            reserve = None
+            self._give_up()
+        except LogError as e:
+            self._say_why("log: %s" % e)
+            await self._pause()
+        except UnknownRecord:
+            raise
+        except Exception as e:  # a defect may end a turn, by its limit of restarts; not the daemon
+            self._say_why("%s: %s" % (type(e).__name__, e))
+            await self._pause()
+        del reserve
+
+    def _give_up(self):
+        """No memory: begin again with the log, and end the turn that was worked on."""
+        if self._driver:
+            self._culprit = self._driver.agent.at
+        self._driver = None
+        gc.collect()
+        self._report("out of memory; starting again from the log")
+
     def _say_why(self, why):
         if why != self._why:
-            self._report("log: %s; trying again every %d s" % (why, _RESTART_S))
+            self._report("%s; trying again every %d s" % (why, _RESTART_S))
             self._report("if that does not help: keep the state folder, enroll the device again")
         self._why = why
 
@@ -114,7 +129,14 @@ class Daemon:
         sign = wire.subkey(self._key, "log").sign
         log = Log(medium, genesis(config.device.name), sign, config.log.record_bytes)
         agent = Agent(log, self._tools, limits)
-        agent.open(now_ms(), os.urandom(wire.NONCE), self._board.reset_outputs(), __version__)
+        self._facts.agent = agent
+        try:
+            agent.open(now_ms(), os.urandom(wire.NONCE), self._board.reset_outputs(), __version__)
+        finally:
+            for note in log.notes:
+                self._report("log: " + note)
+        agent.end(self._culprit, "out of memory")
+        self._culprit = 0
         self._report(
             "%s, epoch %d, %d records, %d open turns"
             % (config.device.name, agent.epoch, log.seq, len(agent.turns))
@@ -124,16 +146,15 @@ class Daemon:
             config.device.name,
             agent,
             link,
-            self._session(limits),
+            self._session(limits, link.message_bytes),
             self._dial,
             self._report,
             now_ms,
             config.broker.keepalive_s * 3 // 2,
         )
 
-    def _session(self, limits):
+    def _session(self, limits, up_bytes):
         broker = self._config.broker
-        record = self._config.log.record_bytes
         return mqtt.Session(
             "mote-" + self._config.device.name,
             user=broker.user or None,
@@ -142,36 +163,12 @@ class Daemon:
             will=("mote/%s/state" % self._config.device.name, b'{"online": false}', True),
             expiry_s=broker.session_expiry_s,
             rx_bytes=max(limits.ask_bytes, limits.part_bytes) + _HEAD_ROOM,
-            tx_bytes=max(limits.reply_bytes * 5 // 4, record + 128) + _HEAD_ROOM,
+            tx_bytes=max(limits.reply_bytes * 5 // 4, up_bytes) + _HEAD_ROOM,
         )
 
     async def _dial(self):
         broker = self._config.broker
         return await connect(broker.host, broker.port, broker.tls, broker.ca_file)
-
-
-def _limits(config):
-    """The core's limits. Raises ConfigError where two of them, or they and the log, clash."""
-    limits, given = Limits(), config.limits
-    for name in _SAME:
-        setattr(limits, name, getattr(given, name))
-    limits.turn_ms = given.turn_s * 1000
-    limits.seen_asks = max(limits.seen_asks, limits.open_turns)
-    record = config.log.record_bytes
-    limits.part_bytes = min(limits.part_bytes, record - _FIELDS)
-    for name in ("ask_bytes", "result_bytes"):
-        if getattr(limits, name) > record - _FIELDS:
-            raise ConfigError(
-                "%s: [limits] %s must be at most %d: [log] record_bytes less %d"
-                % (config.path, name, record - _FIELDS, _FIELDS)
-            )
-    worst = limits.worst_turn(config.log.program_unit)
-    if 2 * worst > config.log.segments * config.log.segment_kib * 1024:
-        raise ConfigError(
-            "%s: [log] is too small: a turn within [limits] may write %d bytes, the log must "
-            "hold two such turns" % (config.path, worst)
-        )
-    return limits
 
 
 __all__ = ("Daemon", "UnknownRecord")

@@ -3,8 +3,8 @@
 Whatever happens (a packet, a tool that ended, a timer) ends in `_pump`: it runs the agent's
 effects, sends what the link and the session have due, and returns. `_work` calls it on every
 wake-up and at the next deadline; it is the only place that waits for the stream to drain.
-Errors of the log are not survivable here: `run` raises them, and whoever called it starts again
-from the log, as after a reboot.
+What the agent or the log raise (a failing flash, no memory) is not survivable here: `run` raises
+it, and whoever called it starts again from the log, as after a reboot.
 """
 
 import asyncio
@@ -119,6 +119,7 @@ class Driver:
             while message:
                 self._net.write(self.session.publish(self._topic + "up", message))
                 message = self.link.poll(now)
+        self.agent.tidy()
         if self._net.stream:
             try:
                 ping = self.session.poll(now)
@@ -144,9 +145,12 @@ class Driver:
             task = asyncio.create_task(self._tool(turn, tool, args))
             self._running[turn.seq] = task
         else:
-            task = self._running.get(effect[1].seq)
+            turn = effect[1]
+            task = self._running.get(turn.seq)
             if task:
                 task.cancel()
+            else:  # it never began, or its end was not recorded
+                self.agent.result(turn, r.STOPPED, "stopped; outcome unknown")
 
     # -- tools
 

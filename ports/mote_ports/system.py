@@ -1,10 +1,34 @@
-"""The platform's own part: `now_ms`, `flush`, `sync_folder`, `tls_context`, `exit_signals`."""
+"""The platform's own part: clock, durable files, locks, TLS, signals."""
 
 import sys
 
 if sys.implementation.name == "micropython":
-    from .micropython.system import exit_signals, flush, now_ms, sync_folder, tls_context
+    from .micropython.system import (
+        exit_signals,
+        flush,
+        lock_file,
+        now_ms,
+        sync_folder,
+        tls_context,
+        unlock_file,
+    )
 else:
-    from .cpython.system import exit_signals, flush, now_ms, sync_folder, tls_context
+    from .cpython.system import (
+        exit_signals,
+        flush,
+        lock_file,
+        now_ms,
+        sync_folder,
+        tls_context,
+        unlock_file,
+    )
 
-__all__ = ("exit_signals", "flush", "now_ms", "sync_folder", "tls_context")
+__all__ = (
+    "exit_signals",
+    "flush",
+    "lock_file",
+    "now_ms",
+    "sync_folder",
+    "tls_context",
+    "unlock_file",
+)

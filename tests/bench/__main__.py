@@ -5,7 +5,7 @@ import sys
 from mote_host.errors import MoteError
 from rich.console import Console
 
-from tests.bench import heap, size, start, turn
+from tests.bench import flash, heap, log, size, start, turn
 from tests.bench.harness import Bench, show, write
 
 # To add one: a module with `run() -> Outcome`, and its line here.
@@ -14,6 +14,8 @@ BENCHES: dict[str, Bench] = {
     "start": start.run,
     "heap": heap.run,
     "turn": turn.run,
+    "flash": flash.run,
+    "log": log.run,
 }
 
 

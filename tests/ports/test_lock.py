@@ -1,53 +1,100 @@
-"""One process owns a state folder."""
+"""One process owns a state folder. What several processes do: test_lock_race.py."""
 
 import os
 
+from helpers import raises
 from mote_ports.files import exists, make_folders
 from mote_ports.lock import Lock, Locked
 
+_count = [0]
 
-def _folder(name):
-    path = "%s/lock-%s" % (os.getenv("MOTE_TEST_TMP") or "/tmp", name)
-    make_folders(path)
-    if exists(path + "/lock"):
-        os.remove(path + "/lock")
+
+def _folder():
+    _count[0] += 1
+    path = "%s/lock%d" % (os.getenv("MOTE_TEST_TMP") or "/tmp/mote", _count[0])
+    make_folders(path + "/owner")
+    for name in os.listdir(path + "/owner"):
+        os.remove(path + "/owner/" + name)
     return path
 
 
-def _owner(folder, text):
-    with open(folder + "/lock", "w") as f:
-        f.write(text)
+def _put(folder, owner):
+    open(folder + "/owner/" + owner, "wb").close()
+
+
+def _owners(folder):
+    return os.listdir(folder + "/owner") if exists(folder + "/owner") else []
+
+
+def _start(process):
+    with open("/proc/%s/stat" % process, "rb") as f:
+        stat = f.read()
+    return str(stat[stat.rfind(b")") + 2 :].split()[19], "utf-8")
+
+
+def _boot():
+    with open("/proc/sys/kernel/random/boot_id") as f:
+        return f.read()[:8]
 
 
 def test_take_and_release():
-    folder = _folder("own")
+    folder = _folder()
     lock = Lock(folder)
-    lock.take()
-    assert exists(folder + "/lock")
-    Lock(folder).take()  # the same process may take it again, after a restart within
+    for _ in range(3):
+        lock.take()
+        (owner,) = _owners(folder)
+        assert owner.split("-")[1:] == [_start("self"), _boot()]
+        lock.release()
+        assert _owners(folder) == []
     lock.release()
-    assert not exists(folder + "/lock")
+    assert sorted(os.listdir(folder)) in ([], ["lock"])
 
 
 def test_a_living_process_keeps_it():
-    folder = _folder("living")
-    with open("/proc/1/stat") as f:
-        stat = f.read()
-    _owner(folder, "1 " + stat[stat.rfind(")") + 2 :].split()[19])
-    try:
-        Lock(folder).take()
-    except Locked as e:
-        assert "process 1 " in str(e)
-    else:
-        raise AssertionError("taken from a living process")
-    Lock(folder).release()
-    assert exists(folder + "/lock")
+    for boot in (_boot(), ""):  # not every sandbox shows which boot it is
+        folder = _folder()
+        owner = "1-%s-%s" % (_start(1), boot)
+        _put(folder, owner)
+        lock = Lock(folder)
+        for _ in range(2):
+            error = raises(Locked, lock.take)
+            assert str(error) == "process 1 owns %s/lock" % folder
+            lock.release()
+        assert _owners(folder) == [owner]
+        assert sorted(os.listdir(folder)) in (["owner"], ["lock", "owner"])
 
 
-def test_a_dead_process_or_a_reused_id_does_not():
-    for owner in ("999999999 5", "1 5"):
-        folder = _folder("dead")
-        _owner(folder, owner)
-        Lock(folder).take()
-        Lock(folder).release()
-        assert not exists(folder + "/lock")
+def test_neither_the_dead_nor_another_process_with_their_id_keeps_it():
+    dead = "999999999-5-" + _boot()
+    reused = "1-5-" + _boot()
+    rebooted = "1-%s-00000000" % _start(1)
+    for owners in ([], [dead], [reused], [rebooted], ["nonsense"], [dead, reused]):
+        folder = _folder()
+        for owner in owners:
+            _put(folder, owner)
+        lock = Lock(folder)
+        lock.take()
+        (owner,) = _owners(folder)
+        assert owner not in owners
+        lock.release()
+        assert _owners(folder) == []
+
+
+def test_a_process_that_began_anew_in_place_takes_it_again():
+    folder = _folder()
+    lock = Lock(folder)
+    lock.take()
+    (owner,) = _owners(folder)
+    lock.release()
+    make_folders(folder + "/owner")
+    _put(folder, owner)
+    lock.take()
+    assert _owners(folder) == [owner]
+    lock.release()
+    assert _owners(folder) == []
+
+
+def test_a_folder_that_is_absent_is_no_other_process():
+    folder = _folder() + "/absent"
+    error = raises(OSError, Lock(folder).take)
+    assert error.args[0] == 2

@@ -1,6 +1,7 @@
-"""Clock, durable files, TLS and signals on CPython."""
+"""Clock, durable files, locks, TLS and signals on CPython."""
 
 import asyncio
+import fcntl
 import os
 import signal
 import ssl
@@ -24,6 +25,28 @@ def sync_folder(path):
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+def lock_file(path):
+    """Lock a file, created if need be, for as long as this process lives.
+
+    Returns a handle for `unlock_file`, or None if another handle has the lock. Never remove the
+    file: somebody may be about to lock it.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as e:
+        os.close(fd)
+        if isinstance(e, BlockingIOError):
+            return None
+        raise
+    return fd
+
+
+def unlock_file(handle):
+    """Give back what `lock_file` took."""
+    os.close(handle)
 
 
 def tls_context(ca_file):

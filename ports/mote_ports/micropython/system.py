@@ -1,6 +1,8 @@
-"""Clock, durable files, TLS and signals on MicroPython's unix port."""
+"""Clock, durable files, locks, TLS and signals on MicroPython's unix port."""
 
 import time
+
+_NO_FILE = (2, 21, 22)  # ENOENT, EISDIR, EINVAL: what FAT and littlefs say of a folder
 
 _clock = [time.ticks_ms(), 0]
 
@@ -22,12 +24,29 @@ def flush(file):
 
 
 def sync_folder(path):
-    """Make a folder's entries durable, where the system lets a folder be opened as a file."""
+    """Make a folder's entries durable, where the system lets a folder be opened as a file.
+
+    FAT and littlefs don't: there an entry is durable when its file is.
+    """
     try:
-        with open(path, "rb") as folder:
-            folder.flush()
-    except OSError:
-        pass
+        folder = open(path, "rb")  # noqa: SIM115
+    except OSError as e:
+        if e.errno in _NO_FILE:
+            return
+        raise
+    try:
+        folder.flush()
+    finally:
+        folder.close()
+
+
+def lock_file(path):
+    """MP: there is no flock; whoever asks gets a handle, and the folder's owner must do."""
+    return path
+
+
+def unlock_file(handle):
+    """There is nothing to give back."""
 
 
 def tls_context(ca_file):
