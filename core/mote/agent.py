@@ -46,6 +46,7 @@ class Agent:
         self.before_boot = (0, log.head)  # (b, h[b]): the last record before this BOOT
         self._again = []  # (seq of ASK, seq of ANSWER) that somebody asked for once more
         self._carried = 0  # the newest record that takes a fact out of a dropped segment
+        self._resumed = []  # turns whose interrupted call runs again in this life
         self._packer = Packer(bytearray(log.record_bytes))
         self._gate = Gate(limits)
 
@@ -159,12 +160,12 @@ class Agent:
 
     def _answer_again(self, entry):
         turn = self.state.turn(entry[1])
-        if turn is None and entry[2]:
-            if min(entry[1:]) < self.log.oldest():
-                raise Refused("this id was answered already; the answer is no longer in the log")
+        if not entry[2] or (turn and not turn.issued):
+            return  # it is still to come
+        if turn is None and min(entry[1:]) < self.log.oldest():
+            raise Refused("this id was answered already; the answer is no longer in the log")
+        if (entry[1], entry[2]) not in self._again:
             self._again.append((entry[1], entry[2]))
-        elif turn and turn.state == ANSWERED:
-            turn.issued = False
 
     def part(self, turn, offset, data):
         """Take bytes of the reply that `turn` waits for; out of order or over the limit: False."""
@@ -211,9 +212,16 @@ class Agent:
             self._note(r.SENT, seq)
 
     def end(self, seq, why):
-        """The device itself can't go on with the turn of ask `seq`; the answer says why."""
+        """The device itself can't go on with the turn of ask `seq`; the answer says why.
+
+        An answer that is recorded already, and can't be sent, gives way to this one.
+        """
         turn = self.state.turn(seq)
-        if turn and self._endable(turn):
+        if turn and turn.state == ANSWERED:
+            self._start(4).int(seq).int(r.FAILED).int(0).value(why)
+            self._append(r.ANSWER)
+            self.log.sync()
+        elif turn and self._endable(turn):
             self._start(2).int(seq).str(_cut(why, self.limits.result_bytes))
             self._append(r.END)
 
@@ -293,6 +301,8 @@ class Agent:
         while not turn.issued:
             self.at = turn.seq
             due = decide(turn, self.state.limits)
+            if due == FORGET and turn.seq in self._resumed:
+                due = STOP
             if due == NOTHING or (due == REQUEST and self._behind(turn)):
                 return None
             if due == REQUEST:
@@ -349,7 +359,8 @@ class Agent:
             if tool.effect == r.ONCE:
                 self.log.sync()
         turn.issued = True
-        turn.interrupted = False  # it runs in this life now, and can be stopped
+        if turn.interrupted:
+            self._resumed.append(turn.seq)
         return (CALL, turn, tool, args)
 
     def _doubtful(self, turn):

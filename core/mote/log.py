@@ -91,8 +91,10 @@ class Log:
             self._medium.sync()  # a process that was killed may have left it in a cache
         self._sealed()
         stray = found.stray()
-        if stray:
+        while stray:
             self._adopt(found, stray[0], stray[1], visit)
+            found.seq, found.head = self.seq, self.head
+            stray = found.stray()
 
     def _sealed(self):
         self.synced, self._safe = self.seq, self.head
@@ -199,6 +201,8 @@ class Log:
             self.sync()
             if not self._index.ring or tail.at + size > tail.size:
                 self._begin(self.seq + 1, self.head, True)
+                if tail.at + size > tail.size:
+                    raise LogError("segments of %d bytes are too small" % tail.size)
         seq, at, out = self.seq + 1, tail.pending, tail.out
         end = at + HEAD + n
         struct.pack_into(">HBH", out, at, n, kind, seq & 0xFFFF)
@@ -354,6 +358,8 @@ class Log:
     def _erase(self, segment):
         self._segments.forget()
         self._medium.erase(segment)
+        if self._segments.written(segment, 0) < self._segments.size:
+            raise LogError("segment %d: is not erased by an erase" % segment)
         self._erased = segment
 
     def dropped(self):

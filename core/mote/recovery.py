@@ -135,67 +135,82 @@ class Recovery:
             elif found == BAD:
                 self._bad.append(segment)
         self.live.sort()
+        self._settle()
+
+    def _settle(self):
+        """Order segments that begin at the same record: each but one of them failed early.
+
+        The one with a state was begun first. If both have one, or none, the one with more records
+        counts.
+        """
+        live, self.live = self.live, []
+        ranked = []
+        for n, (first, segment) in enumerate(live):
+            later = 0
+            if first in (live[n - 1][0], live[(n + 1) % len(live)][0]) and len(live) > 1:
+                found = self._checkpoint(segment)
+                if found is None:
+                    continue
+                later = 0 if found.whole and found.log[8] else 1
+            ranked.append((first, later, segment))
+        ranked.sort()
+        before = None
+        for first, later, segment in ranked:
+            if before != (first, later):
+                self.live.append((first, segment))
+            elif self._more(segment, first) > self._more(self.live[-1][1], first):
+                self.live[-1] = (first, segment)
+            before = (first, later)
 
     def _newest_state(self):
         """The index of the newest segment with a state, -1 if there is none."""
         newest = True
-        for n in range(len(self.live) - 1, -1, -1):
-            first, segment = self.live[n]
+        n = len(self.live)
+        while n:
+            n -= 1
+            segment = self.live[n][1]
             found = self._checkpoint(segment)
-            if not found.whole:
-                if self._newest(segment, self._segments.seed(segment), first) < 0:
-                    self.live.pop(n)  # the power went while it was begun
-                    return self._newest_state()
+            if found is None:
+                self.live.pop(n)
+            elif not found.whole:
                 self.note(segment, "damaged checkpoint")
-                continue
-            self._whole[segment] = found
-            if newest:
-                newest = False
-                self.oldest, self.acked, self.owed = found.log[5:8]
-            if n + 1 < len(self.live) and self.live[n + 1][0] == first and self._settle(n):
-                return self._newest_state()
-            if found.log[8] and not (n and self.live[n - 1][0] == first):
-                return n
+            else:
+                self._whole[segment] = found
+                if newest:
+                    newest = False
+                    self.oldest, self.acked, self.owed = found.log[5:8]
+                if found.log[8]:
+                    return n
         return -1
 
+    def _more(self, segment, first):
+        return self._newest(segment, self._segments.seed(segment), first)
+
     def _checkpoint(self, segment):
+        """A segment's checkpoint; None if the power went while it was begun."""
         segments = self._segments
         try:
             found = Checkpoint(segments, segment)
         except (FormatError, ValueError, TypeError, IndexError):
             refuse(segment, "malformed checkpoint")
-        log = found.log
-        if log:
-            if log[1] > VERSION:
-                refuse(segment, "needs a mote that reads version %d" % log[1])
-            for good, made_with, what in (
-                (log[2] == segments.size, log[2], "segments of %d bytes"),
-                (log[3] <= segments.medium.segments, log[3], "%d segments"),
-                (log[4] <= self._record_bytes, log[4], "records of up to %d bytes"),
-            ):
-                if not good:
-                    raise LogError("this log was made with " + what % made_with)
+        if found.log:
+            self._check(segment, found.log)
+        if not found.whole and self._more(segment, segments.origin(segment)[0]) < 0:
+            return None
         return found
 
-    def _settle(self, n):
-        """Order two segments that begin at the same record; True if that changed anything.
-
-        The one with a state was begun first. If both have one, or none, the one with more records
-        counts.
-        """
-        live = self.live
-        first, one = live[n]
-        two = live[n + 1][1]
-        states = (self._whole[one].log[8], self._whole[two].log[8])
-        if states[0] and not states[1]:
-            return False
-        if states[0] != states[1]:
-            live[n], live[n + 1] = live[n + 1], live[n]
-        else:
-            seed = self._segments.seed
-            more = self._newest(one, seed(one), first) > self._newest(two, seed(two), first)
-            live.pop(n + 1 if more else n)
-        return True
+    def _check(self, segment, log):
+        """Raises LogError unless this reader may read a log of that LOG item."""
+        segments = self._segments
+        if log[1] > VERSION:
+            refuse(segment, "needs a mote that reads version %d" % log[1])
+        for good, made_with, what in (
+            (log[2] == segments.size, log[2], "segments of %d bytes"),
+            (log[3] <= segments.medium.segments, log[3], "%d segments"),
+            (log[4] <= self._record_bytes, log[4], "records of up to %d bytes"),
+        ):
+            if not good:
+                raise LogError("this log was made with " + what % made_with)
 
     def _newest(self, segment, seed, due):
         """How far the newest record in a segment is ahead of number `due`; -1 if none is."""

@@ -114,6 +114,8 @@ class Tool:
         self.about = about
         self.effect = effect
         self.params = params
+        if type(timeout_s) is not int or timeout_s < 1:
+            raise ValueError("tool %s: timeout_s must be a whole number, 1 or more" % name)
         self.timeout_s = timeout_s
         self.touches = touches
 

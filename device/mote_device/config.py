@@ -238,6 +238,8 @@ def _check_string(kind, rule, value):
             raise ValueError("must not hold control characters")
         if kind == "name" and char not in _NAME_CHARS:
             raise ValueError('"%s" may hold a-z A-Z 0-9 - _ . only' % value)
+    if kind == "name" and value[:1] in ("-", "_", "."):  # the gateway names files after it
+        raise ValueError('"%s" must begin with a letter or a digit' % value)
     if kind == "path" and not value:
         raise ValueError("must not be empty")
     if isinstance(rule, tuple) and not rule[0] <= len(value) <= rule[1]:

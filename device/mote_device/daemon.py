@@ -21,6 +21,7 @@ from .limits import limits_of
 from .loader import load_tools
 
 _RESTART_S = 5
+_LASTING_MS = 60000  # a life that was longer was a good one
 _RESERVE = 4096  # bytes that are given back when memory runs out
 _HEAD_ROOM = 256  # of a packet: topic, MQTT and MAC around a payload
 
@@ -43,7 +44,10 @@ class Daemon:
         self._tools = load_tools(own, config.tools.path, config.tools.modules)
         self._stopping = False
         self._why = None
-        self._culprit = 0  # the ask whose turn ran out of memory
+        self._began_ms = 0
+        self._culprit = 0  # the ask whose turn ran out of memory last,
+        self._again = False  # and whether it did so twice in a row
+        self._medium = None
         self._driver = None
 
     def check(self):
@@ -76,12 +80,16 @@ class Daemon:
     async def _live(self):
         """One life: from opening the log to a signal, or to what makes another opening due."""
         reserve = bytearray(_RESERVE)
+        self._driver = None
+        self._began_ms = now_ms()
         try:
             self._driver = self._open()
             await self._driver.run()
         except MemoryError:
             reserve = None
-            self._give_up()
+            if not self._blame():
+                self._say_why("out of memory")
+                await self._pause()
         except LogError as e:
             self._say_why("log: %s" % e)
             await self._pause()
@@ -90,18 +98,36 @@ class Daemon:
         except Exception as e:  # a defect may end a turn, by its limit of restarts; not the daemon
             self._say_why("%s: %s" % (type(e).__name__, e))
             await self._pause()
+        finally:
+            if self._medium:
+                self._medium.close()
         del reserve
 
-    def _give_up(self):
-        """No memory: begin again with the log, and end the turn that was worked on."""
-        if self._driver:
-            self._culprit = self._driver.agent.at
-        self._driver = None
+    def _blame(self):
+        """Find the turn that ran out of memory; False if a pause is due: it is not the first time.
+
+        The next life ends it. One that is answered gets another try at sending that answer.
+        """
+        agent = self._driver.agent if self._driver else None
+        seq = agent.at if agent and agent.state.turn(agent.at) else 0
+        if agent:
+            self._again = seq == self._culprit
+            self._culprit = seq
+        self._driver = agent = None
         gc.collect()
-        self._report("out of memory; starting again from the log")
+        if not seq or self._again:
+            return False
+        self._report("out of memory in the turn of ask %d; starting again from the log" % seq)
+        return True
+
+    def _end_culprit(self, agent):
+        turn = agent.state.turn(self._culprit)
+        if turn and (self._again or not turn.answer):
+            agent.end(turn.seq, "out of memory")
 
     def _say_why(self, why):
-        if why != self._why:
+        """Tell a person why there is a pause, once in a row."""
+        if why != self._why or now_ms() - self._began_ms > _LASTING_MS:
             self._report("%s; trying again every %d s" % (why, _RESTART_S))
             self._report("if that does not help: keep the state folder, enroll the device again")
         self._why = why
@@ -120,7 +146,7 @@ class Daemon:
         """The agent as the log says it is, and a driver for it."""
         config = self._config
         limits = self._limits
-        medium = FileMedium(
+        self._medium = medium = FileMedium(
             config.device.state_dir + "/log",
             config.log.segments,
             config.log.segment_kib * 1024,
@@ -135,8 +161,7 @@ class Daemon:
         finally:
             for note in log.notes:
                 self._report("log: " + note)
-        agent.end(self._culprit, "out of memory")
-        self._culprit = 0
+        self._end_culprit(agent)
         self._report(
             "%s, epoch %d, %d records, %d open turns"
             % (config.device.name, agent.epoch, log.seq, len(agent.turns))

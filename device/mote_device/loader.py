@@ -31,7 +31,8 @@ def load_tools(board_tools, path, modules):
 
 def _tools_of(name):
     try:
-        module = __import__(name)
+        __import__(name)
+        module = sys.modules[name]  # of "pkg.dice", __import__ gives pkg
     except ImportError as e:
         raise ConfigError("[tools] modules: %s can't be imported: %s" % (name, e))
     except (Exception, SystemExit) as e:

@@ -1,9 +1,12 @@
 """The conversation that a model request continues, built from the replica and nothing else.
 
 The request's own turn goes in whole; before it go as many earlier turns of its session as the
-window holds, whole too, newest first. The same replica always gives the same conversation.
+window holds, whole too, newest first. The same replica always gives the same conversation. Where
+records are missing in it, a turn whose ask is gone is left out, and a call whose result is gone
+may have run: it is never shown as one that did not.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +15,7 @@ from mote.msgpack import FormatError
 
 from mote_host.bodies import decode_reply, encode_reply
 from mote_host.declarations import read_declaration
-from mote_host.frames import ENDINGS, STATUS, Record
+from mote_host.frames import ENDINGS, STATUS, Gap, Record
 from mote_host.providers.base import Call, Message, Request
 from mote_host.store import Store
 
@@ -23,6 +26,7 @@ MIN_TOKENS = 64
 BYTES_PER_TOKEN = 3  # fewer than there are in English: a reply that is cut costs more than room
 
 _NOT_RUN = "not run: the turn ended before"
+_UNKNOWN = "outcome unknown: the record of it is lost"
 
 
 def build(
@@ -40,12 +44,13 @@ def build(
     `max_tokens` is the configured cap; the reply limit of the device lowers it.
     """
     ask = request.fields["turn"]
-    messages = turn_messages(store.records(device, ask, request.seq, turn=ask))
+    gaps = store.gaps(device)
+    messages = turn_messages(store.records(device, ask, request.seq, turn=ask), gaps)
     if not messages:
-        raise FormatError(f"the ask {ask} of request {request.seq} is not in the replica")
+        raise FormatError("the records that it needs are lost")
     left = window_bytes - _size(messages)
     for turn in store.turns_before(device, request.session or "", ask, MAX_EARLIER_TURNS):
-        earlier = turn_messages([record for record in turn if record.seq < request.seq])
+        earlier = turn_messages([record for record in turn if record.seq < request.seq], gaps)
         left -= _size(earlier)
         if left < 0:
             break
@@ -59,11 +64,15 @@ def build(
     )
 
 
-def turn_messages(records: list[Record]) -> list[Message]:
-    """One turn's records as messages; none if it does not begin with its ASK."""
+def turn_messages(records: list[Record], gaps: Sequence[Gap] = ()) -> list[Message]:
+    """One turn's records as messages; none if it does not begin with its ASK.
+
+    `gaps` are those of the replica.
+    """
     if not records or records[0].kind != r.ASK:
         return []
-    teller = _Turn(records[0])
+    first, last = records[0].seq, records[-1].seq
+    teller = _Turn(records[0], any(first < gap.first < last for gap in gaps))
     for record in records[1:]:
         teller.take(record)
     return teller.finish()
@@ -72,11 +81,12 @@ def turn_messages(records: list[Record]) -> list[Message]:
 class _Turn:
     """Folds a turn's records into messages, in the order in which they happened."""
 
-    def __init__(self, ask: Record) -> None:
+    def __init__(self, ask: Record, lossy: bool) -> None:
         self._messages = [Message("user", ask.fields["text"])]
         self._parts: dict[int, list[bytes]] = {}
         self._calls: list[Call] = []  # of the newest reply, whose results are still due
         self._note = ""
+        self._not_run = _UNKNOWN if lossy else _NOT_RUN
 
     def take(self, record: Record) -> None:
         fields = record.fields
@@ -85,7 +95,7 @@ class _Turn:
         elif record.kind == r.PART:
             self._parts.setdefault(fields["req"], []).append(fields["data"])
         elif record.kind == r.REPLY_END:
-            self._reply(fields["req"], fields["calls"])
+            self._reply(fields["req"], fields["length"], fields["calls"])
         elif record.kind == r.RESULT:
             self._result(fields)
         elif record.kind == r.ANSWER:
@@ -99,10 +109,13 @@ class _Turn:
             )
         return self._messages
 
-    def _reply(self, req: int, ncalls: int) -> None:
+    def _reply(self, req: int, length: int, ncalls: int) -> None:
         self._close_calls()
+        body = b"".join(self._parts.pop(req, []))
         try:
-            calls, text = decode_reply(b"".join(self._parts.pop(req, [])), ncalls)
+            if len(body) != length:
+                raise FormatError("parts of it are lost")
+            calls, text = decode_reply(body, ncalls)
         except FormatError:  # one bad reply must not silence its session for ever
             calls, text = [], "(this reply can't be read)"
         self._calls = [
@@ -130,7 +143,7 @@ class _Turn:
     def _close_calls(self) -> None:
         """Every call must have its result: what the turn's end left out gets one here."""
         for call in self._calls:
-            self._messages.append(Message("tool", _NOT_RUN, call_id=call.id))
+            self._messages.append(Message("tool", self._not_run, call_id=call.id))
         self._calls = []
 
     def _answer(self, fields: dict[str, Any]) -> None:

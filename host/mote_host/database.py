@@ -1,4 +1,4 @@
-"""The store's file: opening it, its one schema, and transactions that threads may share."""
+"""The store's file: opening it, its schema, and transactions that threads may share."""
 
 import os
 import sqlite3
@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mote_host.errors import StoreError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 BUSY_TIMEOUT_S = 10.0
 
 _SCHEMA = """
@@ -59,6 +59,15 @@ CREATE TABLE replies (
     created INTEGER NOT NULL,
     PRIMARY KEY (device, request_id)
 ) WITHOUT ROWID;
+CREATE TABLE gaps (
+    device TEXT NOT NULL REFERENCES devices (name) ON DELETE CASCADE,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    h_before BLOB NOT NULL,
+    h_after BLOB NOT NULL,
+    at_ms INTEGER NOT NULL,
+    PRIMARY KEY (device, first)
+) WITHOUT ROWID;
 CREATE TABLE declarations (
     hash BLOB NOT NULL,
     idx INTEGER NOT NULL,
@@ -67,6 +76,9 @@ CREATE TABLE declarations (
     PRIMARY KEY (hash, idx)
 ) WITHOUT ROWID;
 """
+
+_STATEMENTS = _SCHEMA.split(";\n")
+_ADDED = {1: "CREATE TABLE gaps"}  # what a file of an older version lacks
 
 
 class Database:
@@ -110,13 +122,17 @@ class Database:
             tables = db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if version == 0 and tables == 0:
                 # executescript would commit: each statement goes by itself
-                for statement in _SCHEMA.split(";\n"):
+                for statement in _STATEMENTS:
                     db.execute(statement)
-                db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+            elif version in _ADDED:
+                for statement in _STATEMENTS:
+                    if statement.strip().startswith(_ADDED[version]):
+                        db.execute(statement)
             elif version != SCHEMA_VERSION:
                 raise StoreError(
                     f"{self.path}: schema {version} of another mote; this one has {SCHEMA_VERSION}"
                 )
+            db.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:

@@ -5,6 +5,7 @@ from typing import Any, Literal
 
 from mote import records as r
 from mote.msgpack import FormatError, Unpacker
+from mote.tools import Param, Tool, Toolset
 
 from mote_host.providers.base import ToolSpec
 
@@ -44,6 +45,22 @@ def read_declaration(data: bytes) -> ToolSpec:
         "additionalProperties": False,
     }
     return ToolSpec(name, about, schema, _EFFECTS[effect])
+
+
+def toolset(declarations: list[bytes]) -> Toolset:
+    """The declared tools as the core has them, to check arguments with. Raises FormatError."""
+    return Toolset([_tool(data) for data in declarations], max(map(len, declarations), default=0))
+
+
+def _tool(data: bytes) -> Tool:
+    u = Unpacker(data)
+    u.array(6)
+    name, about, effect, timeout_s, touches = u.str(), u.str(), u.int(), u.int(), u.value()
+    params = []
+    for _ in range(u.array()):
+        u.array(6)
+        params.append(Param(u.str(), u.str(), u.value(), u.value(), u.str(), u.str()))
+    return Tool(None, name, about, effect, params, timeout_s, touches)
 
 
 def _parameter(u: Unpacker) -> tuple[str, dict[str, Any]]:

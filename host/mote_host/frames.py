@@ -7,8 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mote import records as r
-from mote.log import HEAD
 from mote.msgpack import FormatError, Unpacker
+from mote.segments import HEAD
+from mote.turn import Limits
 
 EFFECTS = {r.READ: "READ", r.IDEMPOTENT: "IDEMPOTENT", r.ONCE: "ONCE"}
 STATUS = {
@@ -25,13 +26,26 @@ ENDINGS = {
     r.FAILED: "failed",
     r.CANCELLED: "cancelled",
 }
+_MISSING = {r.DROPPED: "dropped before the gateway had them", r.DAMAGED: "damaged"}
 
 _MAX_INT = 1 << 53  # beyond what SQLite or JSON readers hold exactly, nothing is meant
 _NONE = type(None)
 _Fields = tuple[tuple[str, type | tuple[type, ...]], ...]
 _LAYOUT: dict[int, tuple[str, _Fields]] = {
-    r.BOOT: ("BOOT", (("epoch", int), ("nonce", bytes), ("outputs", list), ("version", str))),
-    r.ASK: ("ASK", (("session", str), ("ask_id", str), ("text", str), ("unix_s", int))),
+    r.BOOT: (
+        "BOOT",
+        (
+            *(("epoch", int), ("nonce", bytes), ("outputs", list), ("version", str)),
+            ("limits", (list, _NONE)),
+        ),
+    ),
+    r.ASK: (
+        "ASK",
+        (
+            *(("session", str), ("ask_id", str), ("text", str), ("unix_s", int)),
+            ("previous", int),
+        ),
+    ),
     r.REQ: ("REQ", (("turn", int), ("tools", bytes), ("bundle", object), ("limit", int))),
     r.PART: ("PART", (("req", int), ("data", bytes))),
     r.REPLY_END: (
@@ -48,8 +62,16 @@ _LAYOUT: dict[int, tuple[str, _Fields]] = {
     r.SENT: ("SENT", (("turn", int),)),
     r.CANCEL: ("CANCEL", (("turn", int),)),
     r.TIMEOUT: ("TIMEOUT", (("turn", int),)),
+    r.END: ("END", (("turn", int), ("text", str))),
+    r.GAP: (
+        "GAP",
+        (("first", int), ("last", int), ("before", bytes), ("after", bytes), ("why", int)),
+    ),
+    r.TRUST: ("TRUST", (("record", int),)),
+    r.FACT: ("FACT", (("key", str), ("value", (str, _NONE)))),
     r.REFUSED: ("REFUSED", (("count", int),)),
 }
+_ADDED = {r.BOOT: None, r.ASK: 0}  # the last field, for replicas that an older mote began
 KINDS = {kind: name for kind, (name, _) in _LAYOUT.items()}
 
 
@@ -89,6 +111,32 @@ class Record:
         return KINDS.get(self.kind, f"0x{self.kind:02x}")
 
 
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Records that are missing. `told_by` is the GAP record that tells of them, 0 for none.
+
+    `before` and `after` are the chain hashes around them; empty where nothing is known.
+    """
+
+    first: int
+    last: int
+    why: str
+    told_by: int = 0
+    before: bytes = b""
+    after: bytes = b""
+
+    def __str__(self) -> str:
+        if self.first == self.last:
+            return f"record {self.first} is missing: {self.why}"
+        return f"records {self.first} to {self.last} are missing: {self.why}"
+
+
+def why_missing(record: Record) -> str:
+    """What a GAP record says about why."""
+    why = record.fields["why"]
+    return _MISSING.get(why, f"reason {why}")
+
+
 def cut(data: bytes) -> Iterator[Frame]:
     """The frames that lie one after the other in `data`. Raises FormatError if it is not whole."""
     at = 0
@@ -125,6 +173,8 @@ def decode(kind: int, payload: bytes) -> dict[str, Any]:
     name, layout = _LAYOUT[kind]
     unpacker = _lenient(payload)
     values = unpacker.value()
+    if kind in _ADDED and isinstance(values, list) and len(values) == len(layout) - 1:
+        values.append(_ADDED[kind])
     if not isinstance(values, list) or len(values) < len(layout) or unpacker.more():
         raise FormatError(f"{name} is not an array of {len(layout)} fields")
     fields = {}
@@ -152,7 +202,31 @@ def line(text: str, most: int) -> str:
 
 def _boot(record: Record, f: dict[str, Any]) -> str:
     reset = f"; reset: {', '.join(map(str, f['outputs']))}" if f["outputs"] else ""
-    return f"started, epoch {f['epoch']}, mote {f['version']}{reset}"
+    own = _limits(f["limits"] or [])
+    limits = f"; limits: {own}" if own else ""
+    return f"started, epoch {f['epoch']}, mote {f['version']}{reset}{limits}"
+
+
+def limits_by_name(values: list[Any]) -> dict[str, Any]:
+    """The limits in a BOOT record by their names in `moted.toml`."""
+    names: tuple[str, ...] = Limits._NAMES
+    return dict(zip(names, values, strict=False))
+
+
+def _limits(values: list[Any]) -> str:
+    """Those that are not as by default, in words."""
+    own = limits_by_name(values).items()
+    return ", ".join(f"{name} {n}" for name, n in own if n != getattr(Limits, name))
+
+
+def _gap(record: Record, f: dict[str, Any]) -> str:
+    return str(Gap(f["first"], f["last"], why_missing(record)))
+
+
+def _fact(record: Record, f: dict[str, Any]) -> str:
+    if f["value"] is None:
+        return f"forgot {f['key']}"
+    return f"remembers {f['key']}: {f['value']}"
 
 
 def _at(unix_s: int) -> str:
@@ -192,5 +266,9 @@ _TELL: dict[int, Callable[[Record, dict[str, Any]], str]] = {
     r.SENT: lambda _, f: f"the answer to ask {f['turn']} was acknowledged",
     r.CANCEL: lambda _, f: f"ask {f['turn']} was cancelled",
     r.TIMEOUT: lambda _, f: f"ask {f['turn']} ran out of time",
+    r.END: lambda _, f: f"the device ended ask {f['turn']}: {f['text']}",
+    r.GAP: _gap,
+    r.TRUST: lambda _, f: f"the gateway has the same log up to record {f['record']}",
+    r.FACT: _fact,
     r.REFUSED: lambda _, f: f"{f['count']} asks were refused",
 }

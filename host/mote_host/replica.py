@@ -9,18 +9,14 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from mote import records as r
-from mote.log import chain, genesis
 from mote.msgpack import FormatError
+from mote.segments import chain, genesis
 
 from mote_host import frames
-from mote_host.frames import Frame, Record
+from mote_host.frames import Frame, Gap, Record
 from mote_host.store import Device, Store, device_row, meet, raise_alarm
-from mote_host.uplink import Hello, Upload
-
-# These name their turn; PART, REPLY_END, FAIL, START and RESULT name the request.
-_OF_TURN = (r.REQ, r.ANSWER, r.SENT, r.CANCEL, r.TIMEOUT)
-_OF_REQUEST = (r.PART, r.REPLY_END, r.FAIL, r.START, r.RESULT)
+from mote_host.turns import Place, Turns
+from mote_host.uplink import Hello, Missing, Upload
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +29,12 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The device as it stands after a message, what was new, and the alarm if there is one."""
+    """The device as it stands after a message, what was new, the alarm and the gap if any."""
 
     device: Device
     new: tuple[Record, ...] = ()
     alarm: str | None = None
+    gap: Gap | None = None
 
 
 def compare(
@@ -46,23 +43,24 @@ def compare(
     cut: tuple[Frame, ...],
     *,
     tip: int,
-    h: bytes,
+    h: bytes | None,
     held: dict[int, bytes],
 ) -> Comparison:
     """Decide on frames `first`.. whose chain hash before them begins with `before`.
 
-    `h` is the replica's own hash there, `held` its frames from `first` on. Source: DESIGN.md,
-    section 4, UPLOAD. Raises FormatError if a frame's number is not that of its position.
+    `h` is the replica's own hash there, None if it has none, `held` its frames from `first` on:
+    all up to the tip but those of gaps. Raises FormatError if a frame's number is not that of its
+    position. Source: DESIGN.md, section 4, UPLOAD.
     """
     for at, frame in enumerate(cut, first):
         if frame.seq16 != at & 0xFFFF:
             raise FormatError(f"record {at} carries the number {frame.seq16}")
-    if first - 1 > tip:
+    if first - 1 > tip or h is None:
         return Comparison()
     if h[: len(before)] != before:
         return Comparison(fork=first - 1)
     for at, frame in enumerate(cut, first):
-        if at <= tip and held[at] != frame.data:
+        if at <= tip and held.get(at, frame.data) != frame.data:
             return Comparison(fork=at)
     return Comparison(new=cut[max(0, tip + 1 - first) :])
 
@@ -79,7 +77,8 @@ class Replica:
         decoded = [frames.decode(frame.kind, frame.payload) for frame in cut]
         with self._store.transaction() as db:
             device = meet(db, name)
-            h, held = b"", {}
+            h: bytes | None = None
+            held: dict[int, bytes] = {}
             if message.first - 1 <= device.tip:
                 h = _hash_at(db, device, message.first - 1)
                 held = _held(db, device, message.first, len(cut))
@@ -89,6 +88,25 @@ class Replica:
             new = _append(db, device, found.new, decoded[len(cut) - len(found.new) :])
             db.execute("UPDATE devices SET seen_at = ? WHERE name = ?", (now_ms, name))
             return _outcome(db, name, device, new)
+
+    def missing(self, name: str, message: Missing, now_ms: int) -> Outcome:
+        """Go on behind records that the device lacks, if those are what the replica needs next.
+
+        Its own hash in front of them must be the device's; the one behind them is believed.
+        """
+        with self._store.transaction() as db:
+            device = meet(db, name)
+            gap = None
+            if message.first - 1 == device.tip:
+                if device.tip_hash[: len(message.before)] == message.before:
+                    place = name, message.first, message.last, message.before, message.after
+                    db.execute("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)", (*place, now_ms))
+                    _move_tip(db, name, message.last, message.after)
+                    gap = Gap(message.first, message.last, "its log does not have them any more")
+                else:
+                    raise_alarm(db, name, f"fork at record {device.tip}")
+            db.execute("UPDATE devices SET seen_at = ? WHERE name = ?", (now_ms, name))
+            return replace(_outcome(db, name, device, ()), gap=gap)
 
     def hello(self, name: str, message: Hello, now_ms: int) -> Outcome:
         """Begin a nonce, unless the device's log is not the one that the replica follows."""
@@ -109,7 +127,7 @@ class Replica:
             return replace(_outcome(db, name, device, ()), alarm=trouble)
 
 
-def _mistrust(device: Device, hello: Hello, hash_at: Callable[[int], bytes]) -> str | None:
+def _mistrust(device: Device, hello: Hello, hash_at: Callable[[int], bytes | None]) -> str | None:
     """Why this hello can't come from the log that the replica follows; None if it can."""
     if hello.epoch < device.epoch:
         return f"epoch {hello.epoch} after epoch {device.epoch}: the log went back"
@@ -117,7 +135,8 @@ def _mistrust(device: Device, hello: Hello, hash_at: Callable[[int], bytes]) -> 
     if hello.head < device.tip and hello.nonce != device.nonce:
         return f"the log ends at record {hello.head}, its replica at {device.tip}"
     for seq, h in ((hello.before, hello.before_hash), (hello.head, hello.head_hash)):
-        if seq <= device.tip and hash_at(seq)[: len(h)] != h:
+        own = hash_at(seq) if seq <= device.tip else None
+        if own is not None and own[: len(h)] != h:
             return f"fork at or before record {seq}"
     return None
 
@@ -129,17 +148,19 @@ def _outcome(
     return Outcome(after, new, after.alarm if after.alarm != before.alarm else None)
 
 
-def _hash_at(db: sqlite3.Connection, device: Device, seq: int) -> bytes:
-    """The replica's chain hash after record `seq`, which is not beyond its tip."""
+def _hash_at(db: sqlite3.Connection, device: Device, seq: int) -> bytes | None:
+    """The replica's chain hash after record `seq`, which is not beyond its tip; None in a gap."""
     if seq == device.tip:
         return device.tip_hash
     if seq == 0:
         start: bytes = genesis(device.name)
         return start
-    found: bytes = db.execute(
-        "SELECT hash FROM records WHERE device = ? AND seq = ?", (device.name, seq)
-    ).fetchone()[0]
-    return found
+    row = db.execute(
+        "SELECT hash FROM records WHERE device = ?1 AND seq = ?2"
+        " UNION ALL SELECT h_after FROM gaps WHERE device = ?1 AND last = ?2",
+        (device.name, seq),
+    ).fetchone()
+    return row[0] if row else None
 
 
 def _held(db: sqlite3.Connection, device: Device, first: int, n: int) -> dict[int, bytes]:
@@ -158,43 +179,28 @@ def _append(
 ) -> tuple[Record, ...]:
     """Put verified frames behind the tip, and move it."""
     records: list[Record] = []
-    known: dict[int, tuple[int | None, str | None]] = {}
+    turns = Turns(lambda seq: _place(db, device.name, seq))
     h: bytes = device.tip_hash
     for seq, (frame, fields) in enumerate(zip(new, decoded, strict=True), device.tip + 1):
         h = chain(h, frame.data)
-        record = Record(seq, frame.kind, h, fields)
-        turn, session = known[seq] = _belongs(db, device.name, record, known)
-        records.append(replace(record, turn=turn, session=session))
+        record = turns.place(Record(seq, frame.kind, h, fields))
+        records.append(record)
         db.execute(
             "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (device.name, seq, frame.kind, turn, session, h, frame.data),
+            (device.name, seq, frame.kind, record.turn, record.session, h, frame.data),
         )
     if records:
-        db.execute(
-            "UPDATE devices SET tip = ?, tip_hash = ? WHERE name = ?",
-            (records[-1].seq, h, device.name),
-        )
+        _move_tip(db, device.name, records[-1].seq, h)
     return tuple(records)
 
 
-def _belongs(
-    db: sqlite3.Connection,
-    name: str,
-    record: Record,
-    known: dict[int, tuple[int | None, str | None]],
-) -> tuple[int | None, str | None]:
-    """The turn and the session of a record: its own, or those of the record that it names."""
-    if record.kind == r.ASK:
-        return record.seq, record.fields["session"]
-    if record.kind in _OF_TURN:
-        of = record.fields["turn"]
-    elif record.kind in _OF_REQUEST:
-        of = record.fields["req"]
-    else:
-        return None, None
-    if of in known:
-        return known[of]
-    row = db.execute(
-        "SELECT turn, session FROM records WHERE device = ? AND seq = ?", (name, of)
+def _move_tip(db: sqlite3.Connection, name: str, tip: int, h: bytes) -> None:
+    db.execute("UPDATE devices SET tip = ?, tip_hash = ? WHERE name = ?", (tip, h, name))
+
+
+def _place(db: sqlite3.Connection, name: str, seq: int) -> Place | None:
+    """The turn and the session of a record of the replica."""
+    found: Place | None = db.execute(
+        "SELECT turn, session FROM records WHERE device = ? AND seq = ?", (name, seq)
     ).fetchone()
-    return row if row else (None, None)
+    return found

@@ -101,6 +101,8 @@ class Service:
             await self._hello(device, message)
         elif isinstance(message, uplink.Upload):
             await self._upload(device, message)
+        elif isinstance(message, uplink.Missing):
+            await self._missing(device, message)
         elif isinstance(message, uplink.Complete):
             await self._complete(device, message)
         else:
@@ -140,6 +142,14 @@ class Service:
         now_ms = self._now_ms()
         outcome = await asyncio.to_thread(self._replica.upload, device, message, now_ms)
         self._tell(device, outcome)
+        await self._down.send(device, [downlink.tip(outcome.device, now_ms)])
+
+    async def _missing(self, device: str, message: uplink.Missing) -> None:
+        now_ms = self._now_ms()
+        outcome = await asyncio.to_thread(self._replica.missing, device, message, now_ms)
+        self._tell(device, outcome)
+        if outcome.gap:
+            _log.warning("%s: %s", device, outcome.gap)
         await self._down.send(device, [downlink.tip(outcome.device, now_ms)])
 
     def _tell(self, device: str, outcome: Outcome) -> None:

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from mote import records as r
-from mote.log import HEAD, genesis
+from mote.segments import HEAD, genesis
 
 from mote_host.database import Database
-from mote_host.frames import Record, decode
+from mote_host.frames import Gap, Record, decode, why_missing
 
 MAX_UNENROLLED = 1000
 MAX_DECLARATIONS = 256
@@ -98,7 +98,7 @@ class Store(Database):
         """Keep what is known of `name` as `aside`, so that a new log of that name can begin."""
         with self.transaction() as db:
             db.execute("PRAGMA defer_foreign_keys = ON")
-            for table in ("records", "replies"):
+            for table in ("records", "replies", "gaps"):
                 db.execute(f"UPDATE {table} SET device = ? WHERE device = ?", (aside, name))  # noqa: S608 (constants)
             return bool(
                 db.execute("UPDATE devices SET name = ? WHERE name = ?", (aside, name)).rowcount
@@ -148,6 +148,22 @@ class Store(Database):
             return db.execute(
                 "SELECT seq, hash, frame FROM records WHERE device = ? ORDER BY seq", (device,)
             ).fetchall()
+
+    def gaps(self, device: str) -> list[Gap]:
+        """What is missing in the replica: `before` has 16 bytes, `after` 32."""
+        with self.reading() as db:
+            rows = db.execute(
+                "SELECT first, last, h_before, h_after FROM gaps WHERE device = ? ORDER BY first",
+                (device,),
+            ).fetchall()
+            told = [
+                record_of(row)
+                for row in db.execute(
+                    f"SELECT {_RECORD} FROM records WHERE device = ? AND kind = ?",  # noqa: S608
+                    (device, r.GAP),
+                )
+            ]
+        return [_gap_of(row, told) for row in rows]
 
     def request(self, device: str, request_id: bytes) -> Record | None:
         """The model request whose chain hash begins with these 16 bytes."""
@@ -311,3 +327,12 @@ def record_of(row: tuple[int, int, bytes, bytes, int | None, str | None]) -> Rec
     """A Record from a row of the replica."""
     seq, kind, chain_hash, frame, turn, session = row
     return Record(seq, kind, chain_hash, decode(kind, frame[HEAD:]), turn, session)
+
+
+def _gap_of(row: tuple[int, int, bytes, bytes], told: list[Record]) -> Gap:
+    """A Gap from its row; the device's GAP record says why, once it is there."""
+    first, last, before, after = row
+    for record in told:
+        if record.fields["first"] <= first and last <= record.fields["last"]:
+            return Gap(first, last, why_missing(record), record.seq, before, after)
+    return Gap(first, last, "the device's log does not have them any more", 0, before, after)

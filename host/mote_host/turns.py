@@ -1,5 +1,6 @@
 """Turns as seen from outside: which records belong to one, and what a person is shown of it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,20 +11,32 @@ from mote.msgpack import FormatError, Unpacker
 from mote_host import frames
 from mote_host.frames import EFFECTS, ENDINGS, STATUS, Record
 
+Place = tuple[int | None, str | None]
+"""A turn and its session; None for what belongs to none."""
+
+_NOWHERE: Place = (None, None)
+
 
 class Turns:
-    """Puts records, given in order, to their turn and session."""
+    """Puts records, given in order, to their turn and session.
 
-    def __init__(self) -> None:
-        self._known: dict[int, tuple[int | None, str | None]] = {}
+    `look_up` finds the place of a record that was not given before.
+    """
+
+    def __init__(self, look_up: Callable[[int], Place | None] = lambda _: None) -> None:
+        self._known: dict[int, Place] = {}
+        self._look_up = look_up
 
     def place(self, record: Record) -> Record:
         """The record, with the turn and session that it belongs to."""
         fields = record.fields
+        # every kind that belongs to a turn names it, or its request, in a field of that name
+        of = fields.get("turn", fields.get("req"))
+        place = _NOWHERE
         if record.kind == r.ASK:
-            place: tuple[int | None, str | None] = (record.seq, fields["session"])
-        else:
-            place = self._known.get(fields.get("turn", fields.get("req", 0)), (None, None))
+            place = record.seq, fields["session"]
+        elif of is not None:
+            place = self._known.get(of) or self._look_up(of) or _NOWHERE
         self._known[record.seq] = place
         return replace(record, turn=place[0], session=place[1])
 
@@ -103,6 +116,7 @@ _STEPS: dict[int, Any] = {
     r.ANSWER: lambda _, f: Step("answer", f["text"] or "", ENDINGS.get(f["how"], "?")),
     r.CANCEL: lambda _, __: Step("cancelled", "by a person"),
     r.TIMEOUT: lambda _, __: Step("limit", "out of time"),
+    r.END: lambda _, f: Step("ended", f["text"], "by the device"),
 }
 
 

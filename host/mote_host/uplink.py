@@ -9,6 +9,7 @@ from mote.msgpack import FormatError, Unpacker
 MAX_BYTES = 65536
 MAX_NUMBER = 1 << 48  # of a record, an epoch, an offset
 
+_HASH = 32
 _LEAST_PART = 16
 _MOST_PART = 16384
 
@@ -38,6 +39,20 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """Records `first`..`last` are no longer in the device's log.
+
+    `before` is the beginning of the chain hash in front of them, `after` the one behind them.
+    """
+
+    epoch: int
+    first: int
+    last: int
+    before: bytes
+    after: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Complete:
     """Send the reply to that request from byte `offset` on."""
 
@@ -55,7 +70,7 @@ class Declaration:
     data: bytes
 
 
-Message = Hello | Upload | Complete | Declaration
+Message = Hello | Upload | Missing | Complete | Declaration
 
 
 class WrongMac(Exception):
@@ -79,6 +94,7 @@ def read(key: bytes, message: bytes) -> Message:
     readers: dict[int, Callable[[Unpacker], Message]] = {
         wire.HELLO: _hello,
         wire.UPLOAD: _upload,
+        wire.GAP: _missing,
         wire.COMPLETE: _complete,
         wire.TOOL: _declaration,
     }
@@ -116,6 +132,11 @@ def _hello(u: Unpacker) -> Hello:
 
 def _upload(u: Unpacker) -> Upload:
     return Upload(_number(u), _number(u, least=1), _bytes(u, wire.ID), _bytes(u))
+
+
+def _missing(u: Unpacker) -> Missing:
+    epoch, first = _number(u), _number(u, least=1)
+    return Missing(epoch, first, _number(u, least=first), _bytes(u, wire.ID), _bytes(u, _HASH))
 
 
 def _complete(u: Unpacker) -> Complete:

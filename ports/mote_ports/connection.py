@@ -116,10 +116,13 @@ class Connection:
 
     def _drop(self):
         self.session.lost()
-        if self.stream:
-            self.stream.close()
-            self.stream = None
+        stream, self.stream = self.stream, None
+        if stream:
             self._handler.offline()
+            try:
+                stream.close()
+            except _TROUBLE:
+                pass  # it is gone, and that is all that was wanted
 
 
 def _words(error):

@@ -4,7 +4,8 @@ Whatever happens (a packet, a tool that ended, a timer) ends in `_pump`: it runs
 effects, sends what the link and the session have due, and returns. `_work` calls it on every
 wake-up and at the next deadline; it is the only place that waits for the stream to drain.
 What the agent or the log raise (a failing flash, no memory) is not survivable here: `run` raises
-it, and whoever called it starts again from the log, as after a reboot.
+it, and whoever called it starts again from the log, as after a reboot. From then on this driver's
+tasks, should one not end, leave the log alone.
 """
 
 import asyncio
@@ -20,6 +21,7 @@ from .inbox import REFUSED, BadAsk, answer_json, parse_ask
 from .text import is_unicode
 
 _LONG_MS = 60000
+_BUSY_MS = 5000  # the longest pause while a tool runs
 _SILENCE_MS = 5000
 _ERROR_CODES = 0x80  # reason codes from here on are errors (MQTT 5.0, 2.4)
 _PERSISTENCE = 100  # hundredths of a second for tasks to clean up, and again to be cancelled in
@@ -51,12 +53,26 @@ class Driver:
 
     async def run(self):
         """Until `stop`. Raises what the log raised."""
-        tasks = [
-            asyncio.create_task(self._keep(self._work())),
-            asyncio.create_task(self._keep(self._net.run())),
-        ]
-        await self._stop.wait()
-        tasks.extend(self._running.values())
+        tasks = [None, None]  # filled in place: no task may be lost for want of memory
+        try:
+            tasks[0] = asyncio.create_task(self._keep(self._work()))
+            tasks[1] = asyncio.create_task(self._keep(self._net.run()))
+            while not self._stop.is_set() and not any(task.done() for task in tasks):
+                try:
+                    await asyncio.wait_for(self._stop.wait(), _LONG_MS / 1000)
+                except asyncio.TimeoutError:
+                    pass
+            if not self._stop.is_set():
+                raise RuntimeError("a part of the driver ended")
+        finally:
+            self._stop.set()
+            tasks.extend(self._running.values())
+            await self._end([task for task in tasks if task])
+        if self._failure:
+            raise self._failure
+
+    async def _end(self, tasks):
+        """Cancel them, and wait for a while."""
         for task in tasks:
             task.cancel()
         for n in range(2 * _PERSISTENCE):
@@ -66,14 +82,13 @@ class Driver:
             if not all(task.done() for task in tasks):
                 await asyncio.sleep(0.01)
         self.stuck = not all(task.done() for task in tasks)
-        if self._failure:
-            raise self._failure
 
     def stop(self):
         """End `run`."""
         self._stop.set()
 
     async def _keep(self, coroutine):
+        """Run a part of the driver; what it raises ends all of it."""
         try:
             await coroutine
         except asyncio.CancelledError:
@@ -103,12 +118,13 @@ class Driver:
         times = [self.agent.deadline(), self.link.deadline(), self._silent_at]
         if self._net.stream:
             times.append(self.session.deadline())
-        due = min([t for t in times if t is not None] or [now + _LONG_MS])
-        return max(0, min(due - now, _LONG_MS))
+        longest = now + (_BUSY_MS if self._running else _LONG_MS)
+        return max(0, min([t for t in times if t is not None] + [longest]) - now)
 
     def _pump(self):
         now = self._now_ms()
         self.agent.tick(now)
+        self._bury()
         effect = self.agent.next_effect()
         while effect:
             self._perform(effect)
@@ -142,7 +158,7 @@ class Driver:
         elif effect[0] == CALL:
             _, turn, tool, args = effect
             self._report("%s %s" % (tool.name, args), detail=True)
-            task = asyncio.create_task(self._tool(turn, tool, args))
+            task = asyncio.create_task(self._keep(self._tool(turn, tool, args)))
             self._running[turn.seq] = task
         else:
             turn = effect[1]
@@ -153,6 +169,15 @@ class Driver:
                 self.agent.result(turn, r.STOPPED, "stopped; outcome unknown")
 
     # -- tools
+
+    def _bury(self):
+        """Record the end of calls whose task ended without doing so, cancelled before it began."""
+        for seq in list(self._running):
+            if self._running[seq].done():
+                self._running.pop(seq)
+                turn = self.agent.state.turn(seq)
+                if turn and turn.running:
+                    self.agent.result(turn, r.STOPPED, "stopped; outcome unknown")
 
     async def _tool(self, turn, tool, args):
         """Run one call and record its result, whatever the tool does."""
@@ -168,18 +193,15 @@ class Driver:
                 status, text = r.ERROR, _explain(e)
         except asyncio.CancelledError:
             status, text = r.STOPPED, "stopped"
-            if self._stop.is_set():
-                return  # the device stops: what becomes of the call is decided at the next boot
         except (Exception, SystemExit) as e:  # in whatever way it fails: the model is told
             status, text = r.ERROR, _explain(e)
+        if self._stop.is_set():
+            return  # what becomes of the call is decided at the next boot
         if tool.effect == r.ONCE and status in (r.LATE, r.STOPPED):
             text += "; it was started, its outcome is unknown"
-        try:
-            self._running.pop(turn.seq, None)
-            if turn.running:
-                self.agent.result(turn, status, text)
-        except Exception as e:
-            self._fail(e)
+        self._running.pop(turn.seq, None)
+        if turn.running:
+            self.agent.result(turn, status, text)
         self._wake.set()
 
     # -- what the connection tells
@@ -265,6 +287,14 @@ class Driver:
         self._net.write(self.session.publish(self._topic + "out", text.encode()))
 
     def _answer(self, seq, answer):
+        try:
+            self._send_answer(seq, answer)
+        except MemoryError:
+            if self.agent.state.turn(seq):
+                raise  # who runs the driver ends the turn
+            self._report("no memory to answer ask %d once more" % seq)
+
+    def _send_answer(self, seq, answer):
         session, name, how, text = self.agent.answer(seq, answer)
         pid = self.session.next_pid()
         qos = self.session.max_qos
@@ -282,6 +312,8 @@ class Driver:
                 text = text[: max(0, len(text) * 3 // 4 - len(_CUT))] + _CUT
         self._report("answer to ask %d: %s" % (seq, text), detail=True)
         self._net.write(packet)
+        if not qos:
+            self.agent.sent(seq)  # nobody will ever acknowledge it
 
 
 def result_text(value):

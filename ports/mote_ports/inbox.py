@@ -26,6 +26,8 @@ def parse_ask(payload):
         text = str(payload, "utf-8")
     except UnicodeError:
         raise BadAsk("the ask is not UTF-8")
+    if not is_unicode(text):  # MP: str() takes half a surrogate pair
+        raise BadAsk("the ask is not UTF-8")
     if text[:1] != "{":
         return text.strip(), "main", ""
     try:

@@ -1,6 +1,7 @@
 """The other end of the link, small, and the wire between: both for the portable tests."""
 
-from helpers import DEVICE, KEY, Bench, Nor, Random, digest16, pack_reply
+from chip import Chip
+from helpers import DEVICE, KEY, Bench, Random, digest16, pack_reply
 from mote import wire
 from mote.link import Link
 from mote.log import chain, genesis
@@ -14,7 +15,7 @@ TEXT = pack_reply([], "done " * 300)
 class Gateway:
     """Keeps a replica, checks its chain, and answers requests with scripted replies.
 
-    `script` is a list of (bytes, calls, tokens), ("busy", ms) or ("fail", why), one for each new
+    Of records that the device has no more, `frames` and `hashes` have None. `script` is a list of (bytes, calls, tokens), ("busy", ms) or ("fail", why), one for each new
     request in turn; a stored reply is sent again for the same id. What goes down is in `out`.
     """
 
@@ -28,7 +29,8 @@ class Gateway:
         self.completes = []  # (id, offset)
         self.declared = []
         self.hello = None
-        self.refused = 0  # uploads that did not fit
+        self.refused = 0  # uploads and gaps that did not fit
+        self.gaps = []  # (first, last) of each that the device told
         self.unix_s = 1700000000
         self.spoil = 0  # digests to falsify
         self._up = wire.subkey(KEY, "up")
@@ -60,6 +62,8 @@ class Gateway:
             self._take_upload(u)
         elif kind == wire.COMPLETE:
             self._complete(bytes(u.bin()), u.int())
+        elif kind == wire.GAP:
+            self._take_gap(u)
         else:
             self.declared.append((bytes(u.bin()), u.int(), u.int(), bytes(u.bin())))
 
@@ -79,10 +83,26 @@ class Gateway:
     def _take_upload(self, u):
         u.int()
         first, before, frames = u.int(), bytes(u.bin()), bytes(u.bin())
-        if first - 1 > len(self.frames) or self.hashes[first - 1][: wire.ID] != before:
-            self.refused += 1
-        else:
+        if self._fits(first, before):
             self._extend(first, frames)
+        self.tip()
+
+    def _fits(self, first, before):
+        """True if a record `first` that follows the hash of id `before` can be taken."""
+        h = self.hashes[first - 1] if first - 1 <= len(self.frames) else None
+        if h is None or h[: wire.ID] != before:
+            self.refused += 1
+            return False
+        return True
+
+    def _take_gap(self, u):
+        u.int()
+        first, last, before, h = u.int(), u.int(), bytes(u.bin()), bytes(u.bin())
+        if self._fits(first, before) and last > len(self.frames):
+            assert first == len(self.frames) + 1, "a gap where the replica has records"
+            self.gaps.append((first, last))
+            self.frames.extend([None] * (last - first + 1))
+            self.hashes.extend([None] * (last - first) + [h])
         self.tip()
 
     def _extend(self, seq, data):
@@ -103,12 +123,11 @@ class Gateway:
 
     def _complete(self, ident, offset):
         self.completes.append((ident, offset))
-        if ident not in [h[: wire.ID] for h in self.hashes]:
+        if ident not in [h[: wire.ID] for h in self.hashes if h]:
             self.tip()
             return
         if ident not in self.replies:
-            assert self.script, "a request that the test did not expect"
-            self.replies[ident] = self.script.pop(0)
+            self.replies[ident] = self.choose()
         reply = self.replies[ident]
         if reply[0] == "busy":
             del self.replies[ident]
@@ -117,6 +136,11 @@ class Gateway:
             self.send(wire.FAIL, ident, reply[1])
         else:
             self._send_reply(ident, offset, reply)
+
+    def choose(self):
+        """The next reply."""
+        assert self.script, "a request that the test did not expect"
+        return self.script.pop(0)
 
     def _send_reply(self, ident, offset, reply):
         data, calls, tokens = reply
@@ -197,12 +221,12 @@ class Line:
         raise AssertionError("there is always another deadline")
 
 
-def line(script=(), seed=1, percent=0, part=None, nor=None):
+def line(script=(), seed=1, percent=0, part=None, chip=None):
     """A connected device and its gateway; `part` bounds the bytes of a reply in a message."""
     limits = Limits()
     if part:
         limits.part_bytes = part
-    b = Bench(nor or Nor(4, 16, 16384), limits=limits, now_ms=1000)
+    b = Bench(chip or Chip(4, 16, 16384), limits=limits, now_ms=1000)
     made = Line(b, Link(b.agent, KEY, Random(seed).bytes), Gateway(script), Random(seed), percent)
     made.link.connected(b.now_ms)
     return made

@@ -1,8 +1,8 @@
 """The agent: from an ask to the acknowledged answer, over what the log says."""
 
+from chip import Chip
 from helpers import (
     Bench,
-    Nor,
     answers,
     bench,
     digest16,
@@ -37,13 +37,13 @@ def test_decide_is_a_table():
     limits = Limits()
     table = (
         ({}, REQUEST),
-        ({"ending": "x"}, FINISH),
+        ({"ending": r.CANCEL}, FINISH),
         ({"steps": 8}, FINISH),
         ({"restarts": 5}, REQUEST),
         ({"restarts": 6}, FINISH),
         ({"state": WAITING, "steps": 1}, NOTHING),
         ({"state": WAITING, "steps": 8}, NOTHING),
-        ({"state": WAITING, "ending": "x"}, FINISH),
+        ({"state": WAITING, "ending": r.CANCEL}, FINISH),
         ({"state": WAITING, "restarts": 6}, FINISH),
         ({"state": CALLING}, FINISH),
         ({"state": CALLING, "ncalls": 2}, CALL),
@@ -52,11 +52,11 @@ def test_decide_is_a_table():
         ({"state": CALLING, "ncalls": 2, "index": 2, "steps": 8}, FINISH),
         ({"state": CALLING, "ncalls": 2, "calls": 16}, FINISH),
         ({"state": CALLING, "ncalls": 2, "tokens": 50001}, FINISH),
-        ({"state": CALLING, "ncalls": 2, "ending": "x"}, FINISH),
+        ({"state": CALLING, "ncalls": 2, "ending": r.CANCEL}, FINISH),
         ({"state": CALLING, "ncalls": 1, "running": True}, CALL),
-        ({"state": CALLING, "ncalls": 1, "running": True, "ending": "x"}, STOP),
+        ({"state": CALLING, "ncalls": 1, "running": True, "ending": r.CANCEL}, STOP),
         ({"state": ANSWERED}, PUBLISH),
-        ({"state": ANSWERED, "ending": "x"}, PUBLISH),
+        ({"state": ANSWERED, "ending": r.CANCEL}, PUBLISH),
     )
     for changes, due in table:
         turn = Turn(1, "s", None)
@@ -193,7 +193,7 @@ def test_a_known_id_is_known_in_the_next_life():
     b.reply(b.turn(seq), [], "ok")
     b.settle()
     b.log.sync()
-    again = Bench(b.nor)
+    again = Bench(b.chip)
     assert again.ask(name="same") == seq
     again.settle()
     assert again.published == b.published
@@ -284,16 +284,16 @@ def with_record(kind, payload):
 
 
 def test_an_unknown_kind_is_skipped_or_refused_by_name():
-    b = Bench(with_record(0xFE, b"\x91\x01").nor)
+    b = Bench(with_record(0xFE, b"\x91\x01").chip)
     assert len(b.agent.turns) == 1
-    error = raises(UnknownRecord, Bench, with_record(0x7E, b"\x91\x01").nor)
-    assert str(error) == "record 4: unknown kind 126"
+    error = raises(UnknownRecord, Bench, with_record(0x40, b"\x91\x01").chip)
+    assert str(error) == "record 4: unknown kind 64"
 
 
 def test_a_record_that_is_malformed_is_refused_by_name():
-    error = raises(UnknownRecord, Bench, with_record(r.ASK, b"\x92\x01\x02").nor)
+    error = raises(UnknownRecord, Bench, with_record(r.ASK, b"\x92\x01\x02").chip)
     assert "record 4: " in str(error)
-    raises(UnknownRecord, Bench, with_record(r.CANCEL, b"").nor)
+    raises(UnknownRecord, Bench, with_record(r.CANCEL, b"").chip)
 
 
 def test_fields_at_the_end_are_a_newer_cores():
@@ -302,7 +302,7 @@ def test_fields_at_the_end_are_a_newer_cores():
     b.settle()
     b.log.append(r.CANCEL, b"\x92" + bytes([seq]) + b"\xa4more")
     b.log.sync()
-    again = Bench(b.nor)
+    again = Bench(b.chip)
     again.settle()
     assert answers(again) == [(r.CANCELLED, "cancelled")]
 
@@ -310,12 +310,13 @@ def test_fields_at_the_end_are_a_newer_cores():
 def test_a_boot_is_recorded_with_what_it_reset():
     from mote.msgpack import Unpacker
 
-    nor = Nor(4, 8, 32768)
+    chip = Chip(4, 8, 32768)
     for life in range(1, 4):
-        b = Bench(nor)
-        kind, data = records_of(nor, 1024)[-1]
+        b = Bench(chip)
+        kind, data = records_of(chip, 1024)[-1]
         assert kind == r.BOOT
-        assert Unpacker(bytearray(data)).value() == [life, b"12345678", ["pump"], "test"]
+        said = Unpacker(bytearray(data)).value()
+        assert said == [life, b"12345678", ["pump"], "test", Limits().values()]
         assert b.agent.epoch == life
         assert b.agent.before_boot == (life - 1, b.log.hash_at(life - 1))
 
@@ -328,7 +329,7 @@ def test_a_tool_that_is_gone_in_the_next_life_is_a_result():
     b.reply(b.turn(seq), [("look", {"n": 1})])
     b.settle()
     b.log.sync()
-    log = make_log(b.nor, 1024)
+    log = make_log(b.chip, 1024)
     agent = Agent(log, Toolset([]), Limits())
     agent.open(0, b"12345678", [], "test")
     assert agent.next_effect() is None

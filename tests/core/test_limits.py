@@ -1,10 +1,10 @@
 """What the agent refuses, what ends a turn, and which words say so."""
 
+from chip import Chip
 from helpers import (
     HEADER,
     OVERHEAD,
     Bench,
-    Nor,
     answers,
     bench,
     digest16,
@@ -50,7 +50,7 @@ def test_refused_asks_are_counted_in_one_record():
     b.now_ms += 10000
     b.ask(name="3")
     b.log.sync()
-    counters = [data for kind, data in records_of(b.nor, 1024) if kind == r.REFUSED]
+    counters = [data for kind, data in records_of(b.chip, 1024) if kind == r.REFUSED]
     assert counters == [b"\x91\x32"]
 
 
@@ -60,7 +60,7 @@ USABLE = 4096 - HEADER - 1024 - OVERHEAD
 
 def test_an_ask_that_the_log_could_not_end_is_refused():
     limits = Limits()
-    b = Bench(Nor(4, 2 * limits.worst_turn(4) // USABLE, 4096))
+    b = Bench(Chip(4, 2 * limits.worst_turn(4) // USABLE, 4096))
     b.ask(name="1")
     assert "log is full" in str(raises(Refused, b.ask, "x", "s", "2"))
     b.settle()
@@ -84,7 +84,7 @@ def fill_up(unit):
     """Turns that use all they may, until no more is accepted; how many there were."""
     limits = Limits()
     limits.steps, limits.calls, limits.reply_bytes = 3, 6, 2048
-    b = Bench(Nor(unit, 3 * limits.worst_turn(unit) // USABLE, 4096), limits=limits)
+    b = Bench(Chip(unit, 3 * limits.worst_turn(unit) // USABLE, 4096), limits=limits)
     b.told = "y" * 600
     for n in range(10):
         try:
@@ -147,7 +147,7 @@ def test_restarts_end_a_turn():
     seq = b.ask()
     b.settle()
     for n in range(6):
-        b = Bench(b.nor)
+        b = Bench(b.chip)
         b.settle()
         assert (b.turn(seq) is None) == (n == 5)
     assert answers(b) == [(r.LIMITED, "limit of 5 restarts")]

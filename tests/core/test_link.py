@@ -74,7 +74,7 @@ def test_a_connection_again_agrees_with_what_was_agreed():
 def test_a_restarted_device_with_a_known_tip_reconnects_twice():
     made = line()
     made.until_quiet()
-    b = Bench(made.bench.nor, now_ms=1)
+    b = Bench(made.bench.chip, now_ms=1)
     # the gateway got the new BOOT in a life of the connection that this link does not know
     made.link = Link(b.agent, KEY, Random(5).bytes)
     made.bench = b
@@ -211,7 +211,7 @@ def test_a_reply_goes_on_in_the_next_life():
     del made.gateway.out[-3:]
     deliver(made)
     made.bench.log.sync()
-    made.bench = Bench(made.bench.nor)
+    made.bench = Bench(made.bench.chip)
     made.link = Link(made.bench.agent, KEY, Random(9).bytes)
     made.link.connected(0)
     made.until_quiet()

@@ -1,30 +1,19 @@
 """The agent over many lives: a turn cut anywhere is completed, and a fold is a fold."""
 
-from helpers import Bench, Nor, PowerCut, bench_tools, make_log, raises
+from chip import Chip, PowerCut
+from helpers import Bench, bench_tools, kept, make_log, nothing, opened, raises
+from lives import STATE, TURN, busy, few, small_ring, state_of
 from mote import records as r
 from mote.agent import Agent
 from mote.log import HEAD
 from mote.msgpack import Unpacker
+from mote.state import State
 from mote.turn import CALLING, WAITING, Limits, Turn
 
-STATE = ("seq", "session", "key", "state", "req", "id", "got", "ncalls", "index", "running")
-STATE += ("interrupted", "effect", "steps", "calls", "tokens", "restarts", "how", "ending")
-STATE += ("answer",)
-NOT_STATE = ("issued", "until_ms", "ask_at_ms")
+TURN_NOT_STATE = ("issued", "until_ms", "ask_at_ms")
+LISTS = ("turns", "seen", "sessions", "facts")
 
 TOOLS = {r.READ: "look", r.IDEMPOTENT: "put", r.ONCE: "pour"}
-
-
-def few():
-    """Limits under which a turn fits a small chip, and ids are forgotten soon."""
-    limits = Limits()
-    limits.seen_asks, limits.steps, limits.calls, limits.reply_bytes = 3, 4, 8, 512
-    return limits
-
-
-def state_of(agent):
-    turns = [tuple([getattr(turn, name) for name in STATE]) for turn in agent.turns]
-    return (agent.epoch, turns, [tuple(entry) for entry in agent._seen])
 
 
 def script_for(name):
@@ -37,6 +26,7 @@ def script_for(name):
 
 def live(b, script):
     """Ask (the same ask in each life) and go on until the turn is closed."""
+    b.agent.confirmed(b.log.seq)
     seq = b.ask("go", "s", "the ask")
     b.settle()
     while b.turn(seq):
@@ -48,18 +38,20 @@ def live(b, script):
     b.log.sync()
 
 
-def one_life(nor, runs, told, script, *, cut=None, eager=False):
+def one_life(chip, runs, told, script, *, cut=None, eager=False, record_bytes=1024):
     """A life of the device until its power is cut; True if it got to the end."""
-    nor.cut_at = cut
+    if cut:
+        chip.cut(*cut)
     b = None
     try:
-        b = Bench(nor, runs, limits=few())
+        b = Bench(chip, runs, limits=few(), record_bytes=record_bytes)
         b.eager = eager
         live(b, script)
+        b.agent.tidy()
     except PowerCut:
         return False
     finally:
-        nor.cut_at = None
+        chip.power_on()
         if b:
             told.extend([answer for _, answer in b.published])
     return True
@@ -75,37 +67,42 @@ def check_whole(runs, told, name):
     assert runs.count(("look", 2)) >= 1
 
 
-def programmed_in_a_whole_turn(script):
-    nor = Nor(4, 4, 8192)
-    runs, told = [], []
-    assert one_life(nor, runs, told, script)
+def accidents(chip, script, step, record_bytes=1024):
+    """Where the power may go during a whole turn on that chip."""
+    chip.record = True
+    runs = []
+    assert one_life(chip, runs, [], script, record_bytes=record_bytes)
     assert len(runs) == 5 - 1
-    return nor.programmed
+    found = []
+    for number, (kind, _, _, size) in enumerate(chip.ops):
+        found.append((number, None, False))
+        if kind == "program":
+            found.extend([(number, n, n % 2 == 0) for n in range(number % step, size, step)])
+        elif kind == "erase":
+            found.extend([(number, n, n % 2 == 0) for n in range(0, size, size // 3)])
+    return found
 
 
 def survive(effect):
     name = TOOLS[effect]
     script = script_for(name)
     unknown = 0
-    for cut in range(64, programmed_in_a_whole_turn(script), 3):
-        nor = Nor(4, 4, 8192)
+    for cut in accidents(Chip(4, 4, 16384), script, 4):
+        chip = Chip(4, 4, 16384)
         runs, told = [], []
-        assert not one_life(nor, runs, told, script, cut=cut)
-        assert one_life(nor, runs, told, script)
+        assert not one_life(chip, runs, told, script, cut=cut)
+        assert one_life(chip, runs, told, script)
         check_whole(runs, told, name)
-        unknown += len(unknown_results(nor))
+        unknown += len(unknown_results(chip))
     assert (unknown > 0) == (effect == r.ONCE)
 
 
-def unknown_results(nor):
-    found = []
-
-    def visit(seq, h, kind, data):
-        if kind == r.RESULT and Unpacker(data).value()[2] == r.UNKNOWN:
-            found.append(seq)
-
-    make_log(nor, 1024).open(visit)
-    return found
+def unknown_results(chip, record_bytes=1024):
+    return [
+        data
+        for kind, data in kept(opened(chip.copy(), record_bytes))
+        if kind == r.RESULT and Unpacker(data).value()[2] == r.UNKNOWN
+    ]
 
 
 def test_a_turn_of_read_calls_survives_a_cut_anywhere():
@@ -120,22 +117,55 @@ def test_a_turn_of_once_calls_survives_a_cut_anywhere():
     survive(r.ONCE)
 
 
+def worn_chip():
+    """A ring of small segments that wrapped, as full as it may be."""
+    chip = small_ring(20)
+    oldest, n = 1, 0
+    while oldest < 20:
+        b = Bench(chip, [], limits=few(), record_bytes=256)
+        b.agent.confirmed(b.log.seq)
+        seq = b.ask("x" * (n + 1), "old", "")
+        b.settle()
+        b.reply(b.turn(seq), [("look", {"n": n})] * 2)
+        b.settle()
+        b.reply(b.turn(seq), [], "ok")
+        b.settle()
+        b.log.sync()
+        oldest, n = b.log.oldest(), n + 1
+    return chip
+
+
+def test_a_turn_across_segments_survives_a_cut_anywhere():
+    script = script_for("pour")
+    start = worn_chip()
+    whole = start.copy()
+    cuts = accidents(whole, script, 16, 256)
+    assert {op[0] for op in whole.ops} == {"program", "sync", "erase"}
+    for cut in cuts:
+        chip = start.copy()
+        runs, told = [], []
+        assert not one_life(chip, runs, told, script, cut=cut, record_bytes=256)
+        assert one_life(chip, runs, told, script, record_bytes=256)
+        check_whole(runs, told, "pour")
+
+
 def test_three_lives():
     script = script_for("pour")
-    for first in range(120, 400, 37):
-        for second in range(30, 300, 41):
-            nor = Nor(16, 4, 8192)
+    cuts = accidents(Chip(16, 4, 16384), script, 40)
+    for first in cuts[len(cuts) // 4 :: 3]:
+        for second in range(1, 12, 4):
+            chip = Chip(16, 4, 16384)
             runs, told = [], []
-            one_life(nor, runs, told, script, cut=first)
-            one_life(nor, runs, told, script, cut=second)
-            assert one_life(nor, runs, told, script)
+            one_life(chip, runs, told, script, cut=first)
+            one_life(chip, runs, told, script, cut=(chip.operations + second, None))
+            assert one_life(chip.copy(), runs, told, script)
             check_whole(runs, told, "pour")
 
 
-def cut_at_record(nor, script, n):
+def cut_at_record(chip, script, n):
     """A life that ends when `n` records are on the chip, all of them safe."""
     runs, told = [], []
-    b = Bench(nor, runs, limits=few())
+    b = Bench(chip, runs, limits=few())
     append = b.log.append
 
     def cut(kind, payload):
@@ -153,13 +183,12 @@ def cut_at_record(nor, script, n):
 def test_a_restart_at_every_record():
     for name in TOOLS.values():
         script = script_for(name)
-        nor = Nor(1, 4, 8192)
-        whole = Bench(nor, limits=few())
+        whole = Bench(Chip(1, 4, 16384), limits=few())
         live(whole, script)
         for n in range(1, whole.log.seq):
-            nor = Nor(1, 4, 8192)
-            runs, told = cut_at_record(nor, script, n)
-            assert one_life(nor, runs, told, script)
+            chip = Chip(1, 4, 16384)
+            runs, told = cut_at_record(chip, script, n)
+            assert one_life(chip, runs, told, script)
             check_whole(runs, told, name)
 
 
@@ -179,27 +208,27 @@ class FatalTool(list):
 def test_a_restart_while_a_tool_runs():
     for effect, name in TOOLS.items():
         for at in range(1, 5):
-            nor = Nor(4, 4, 8192)
+            chip = Chip(4, 4, 16384)
             runs, told = FatalTool(at), []
-            assert not one_life(nor, runs, told, script_for(name), eager=True)
-            assert one_life(nor, runs, told, script_for(name))
+            assert not one_life(chip, runs, told, script_for(name), eager=True)
+            assert one_life(chip, runs, told, script_for(name))
             check_whole(runs, told, name)
             # the second of the calls is a READ one in each script
             again = effect != r.ONCE or at == 2
             assert len(runs) == (5 if again else 4)
-            assert len(unknown_results(nor)) == (0 if again else 1)
+            assert len(unknown_results(chip)) == (0 if again else 1)
 
 
 def test_a_tool_that_always_restarts_the_device_does_not_run_for_ever():
     limits = few()
-    nor = Nor(4, 4, 8192)
+    chip = Chip(4, 4, 16384)
     runs = []
     for life in range(20):
         again = FatalTool(1)
         if life == 0:
-            done = one_life(nor, again, [], script_for("look"), eager=True)
+            done = one_life(chip, again, [], script_for("look"), eager=True)
         else:
-            done = settled(nor, again)
+            done = settled(chip, again)
         runs.extend(again)
         if done:
             break
@@ -207,10 +236,10 @@ def test_a_tool_that_always_restarts_the_device_does_not_run_for_ever():
     assert runs == [("look", 1)] * (limits.restarts + 1)
 
 
-def settled(nor, runs):
+def settled(chip, runs):
     """A life in which nobody asks; True if the device got through it."""
     try:
-        b = Bench(nor, runs, limits=few())
+        b = Bench(chip, runs, limits=few())
         b.eager = True
         b.settle()
     except PowerCut:
@@ -222,96 +251,57 @@ def settled(nor, runs):
 
 def busy_chip():
     """A log with all that can happen, and the live state behind each of its records."""
-    nor = Nor(4, 8, 16384)
+    chip = Chip(4, 4, 32768)
     states = {}
-    for life in range(3):
-        b = Bench(nor, limits=few())
-        states[b.log.seq] = state_of(b.agent)
-        note_states(b, states)
-        if life == 0:
-            first_life(b)
-        else:
-            later_life(b, life)
-        b.log.sync()
-    return nor, states
 
+    def after(b, seq, h, kind, payload):
+        states[seq] = state_of(b.agent.state)
 
-def note_states(b, states):
-    fold = b.agent._fold
-
-    def noting(seq, h, kind, payload):
-        fold(seq, h, kind, payload)
-        states[seq] = state_of(b.agent)
-
-    b.agent._fold = noting
-
-
-def first_life(b):
-    one, two, three = b.ask("x", "a", "1"), b.ask("y", "b", ""), b.ask("z", "c", "3")
-    b.settle()
-    b.reply(b.turn(one), [("look", {"n": 1}), ("none", {}), ("put", {"n": 2})], part=8)
-    b.settle()
-    b.agent.cancel("b")
-    b.settle(acknowledge=False)
-    b.agent.fail(b.turn(three), "not today")
-    b.settle()
-    b.hold = True
-    b.reply(b.turn(one), [("pour", {"n": 1})])
-    b.settle()
-    assert b.turn(two).answer
-    assert b.turn(one).running
-
-
-def later_life(b, life):
-    one = b.turn(b.ask("x", "a", "1"))
-    if life == 1:
-        b.agent.part(one, 0, b"\x92\xa4look")
-        b.settle()
-        assert one.interrupted is False
-        b.agent.part(one, 0, b"\x92")
-        return
-    raises(Exception, b.ask, "", "a", "9")
-    b.ask("more", "a", "4")
-    b.ask("more", "a", "5")
-    b.agent.tick(10**9)
-    b.settle()
+    busy(chip, after)
+    return chip, states
 
 
 def test_a_fold_of_every_prefix_is_the_live_state():
-    nor, states = busy_chip()
-    agent = Agent(make_log(nor, 1024), bench_tools([]), few())
+    chip, states = busy_chip()
+    state = State(few())
     seen = []
 
     def visit(seq, h, kind, payload):
-        agent._fold(seq, h, kind, payload)
+        state.fold(seq, h, kind, payload)
         seen.append(kind)
-        if seq in states:
-            assert state_of(agent) == states[seq], (seq, kind)
+        assert state_of(state) == states[seq], (seq, kind)
 
-    agent.log.open(visit)
+    make_log(chip, 1024).open(nothing, visit)
     assert len(states) == len(seen), "a state for each record"
-    kinds = set(seen)
-    for kind in range(r.BOOT, r.TIMEOUT + 1):
-        assert kind in kinds, kind
-    assert r.REFUSED in kinds
+    for kind in range(r.BOOT, r.FACT + 1):
+        assert kind in seen, kind
+    assert r.REFUSED in seen
 
 
 def test_a_prefix_folded_twice_is_the_same():
-    nor, _ = busy_chip()
-    log = make_log(nor, 1024)
-    log.open(lambda *_: None)
+    chip, _ = busy_chip()
+    log = opened(chip, 1024)
+    records = []
+    for seq in range(1, log.seq + 1):
+        frame = bytes(log.frame(seq))
+        records.append((seq, log.hash_at(seq), frame[2], frame[HEAD:]))
     for most in range(1, log.seq + 1):
         both = []
         for _ in range(2):
-            agent = Agent(make_log(nor, 1024), bench_tools([]), few())
-            for seq in range(1, most + 1):
-                frame = bytes(log.frame(seq))
-                agent._fold(seq, log.hash_at(seq), frame[2], frame[HEAD:])
-            both.append(state_of(agent))
+            state = State(few())
+            for one in records[:most]:
+                state.fold(*one)
+            both.append(state_of(state))
         assert both[0] == both[1]
 
 
-def test_every_attribute_of_a_turn_is_compared():
+def test_everything_that_is_state_is_compared():
     turn = Turn(1, "s", None)
-    assert sorted(turn.__dict__) == sorted(list(STATE) + list(NOT_STATE))
+    assert sorted(turn.__dict__) == sorted(list(TURN) + list(TURN_NOT_STATE))
     assert turn.state != CALLING
+    assert sorted(State(Limits()).__dict__) == sorted(list(STATE) + list(LISTS) + ["limits"])
+
+
+def test_the_state_is_the_agents_own():
+    agent = Agent(make_log(Chip(4, 4, 4096), 1024), bench_tools([]), few())
+    assert agent.turns is agent.state.turns

@@ -141,6 +141,8 @@ def test_a_tool_knows_how_it_was_declared():
     assert (one.name, one.about, one.effect) == ("set_it", "Set it.", IDEMPOTENT)
     assert (one.timeout_s, one.touches) == (7, ["pin 4"])
     assert made().timeout_s == 30
+    for bad in (0.5, 0, -1, True, "3", None):
+        assert "timeout_s" in str(raises(ValueError, lambda bad=bad: made(timeout_s=bad)))
     assert one.run(1, "a") == (1, "a")
     assert (READ, IDEMPOTENT, ONCE) == (0, 1, 2)
 

@@ -90,6 +90,8 @@ def test_defaults():
         assert (limits.turn_s, limits.restarts, limits.ask_bytes) == (300, 5, 768)
         assert (limits.result_bytes, limits.reply_bytes) == (512, 4096)
         assert (limits.asks_per_hour, limits.asks_burst) == (600, 10)
+        assert (limits.seen_asks, limits.sessions, limits.facts) == (32, 16, 16)
+        assert log.when_full == "refuse"
         assert (loaded.tools.path, loaded.tools.modules) == ([], [])
 
 
@@ -113,15 +115,18 @@ def test_every_bound_of_every_number():
 
 def test_the_table_is_what_the_program_was_promised():
     rules = {row[0] + "." + row[1]: row[4] for row in config.KEYS}
-    assert len(rules) == len(config.KEYS) == 31
+    assert len(rules) == len(config.KEYS) == 35
     assert rules["broker.port"] == (1, 65535)
     assert rules["broker.keepalive_s"] == (5, 3600)
     assert rules["broker.session_expiry_s"] == (0, 2592000)
     assert rules["log.segment_kib"] == (4, 1024)
-    assert rules["log.segments"] == (2, 1024)
+    assert rules["log.segments"] == (4, 1024)
     assert rules["log.record_bytes"] == (512, 4096)
     assert rules["limits.open_turns"] == rules["limits.steps"] == (1, 64)
     assert rules["limits.calls"] == (1, 256)
+    assert rules["limits.seen_asks"] == rules["limits.sessions"] == (1, 1024)
+    assert rules["limits.facts"] == (0, 256)
+    assert rules["log.when_full"] == ["refuse", "drop"]
     assert rules["limits.tokens"] == (1, 10000000)
     assert rules["limits.turn_s"] == (5, 86400)
     assert rules["limits.restarts"] == (1, 100)
@@ -171,6 +176,8 @@ def test_the_name():
     check_refused(named("x" * 33), where + "must have 1..32 characters, not 33")
     for name in ("a b", "a/b", "a+", "#", chr(0xE9)):
         check_refused(named(name), where + f'"{name}" may hold a-z A-Z 0-9 - _ . only')
+    for name in ("-x", ".x", "_x", ".."):  # no gateway enrolls these
+        check_refused(named(name), where + f'"{name}" must begin with a letter or a digit')
 
 
 def test_strings():
@@ -238,12 +245,12 @@ def test_unknown_keys_and_tables():
     check_refused(
         DEVICE + "[log]\nsegment_kb = 4\n",
         "FILE, line 5: [log] segment_kb: unknown key; "
-        "known keys: segment_kib, segments, record_bytes, program_unit",
+        "known keys: segment_kib, segments, record_bytes, program_unit, when_full",
     )
     check_refused(
         DEVICE + "[log.extra]\n",
         "FILE, line 4: [log] extra: unknown key; "
-        "known keys: segment_kib, segments, record_bytes, program_unit",
+        "known keys: segment_kib, segments, record_bytes, program_unit, when_full",
     )
     check_refused(
         DEVICE + "[brokers]\n", f"FILE, line 4: unknown table [brokers]; known tables: {tables}"

@@ -35,7 +35,7 @@ class Ram:
 
     unit = 1
 
-    def __init__(self, segment_bytes=1 << 17, segments=4):
+    def __init__(self, segment_bytes=1 << 17, segments=8):
         self.segment_bytes = segment_bytes
         self.segments = segments
         self.data = [bytearray(b"\xff" * segment_bytes) for _ in range(segments)]
@@ -61,10 +61,11 @@ class Ram:
 class FakeDevice:
     """A device with two tools: `read_moisture(bed)` and `run_pump(seconds)`, a ONCE."""
 
-    def __init__(self, name, key, medium=None, seed=1):
+    def __init__(self, name, key, medium=None, seed=1, limits=None):
         self.name = name
         self.key = key
         self.medium = medium or Ram()
+        self.limits = limits or Limits()
         self.now_ms = 1000
         self.answers = []  # (session, id, how, text)
         self.ran = []  # what the tools did
@@ -74,7 +75,7 @@ class FakeDevice:
     def boot(self, outputs=()):
         """Start, or start again from what is on the medium."""
         log = Log(self.medium, genesis(self.name), subkey(self.key, "log").sign)
-        self.agent = Agent(log, Toolset(self._tools()), Limits())
+        self.agent = Agent(log, Toolset(self._tools()), self.limits)
         self.agent.open(self.now_ms, self._random.randbytes(8), list(outputs), "test")
         self.link = Link(self.agent, self.key, self._random.randbytes)
         self.link.connected(self.now_ms)

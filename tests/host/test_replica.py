@@ -10,10 +10,11 @@ from mote import records as r
 from mote.log import chain, genesis
 from mote.msgpack import FormatError, Packer
 from mote_host import frames
+from mote_host.audit import verify_replica
 from mote_host.frames import Record, cut, decode, describe
 from mote_host.replica import Replica
 from mote_host.store import Store
-from mote_host.uplink import Hello, Upload
+from mote_host.uplink import Hello, Missing, Upload
 
 
 @pytest.fixture
@@ -170,6 +171,88 @@ def test_a_malformed_upload_stores_nothing_of_it(store, replica, edit):
     assert store.device("fern") is None
 
 
+# -- records that the device lacks
+
+
+def lacks(source, first, last):
+    return Missing(1, first, last, source.hashes[first - 1][:16], source.hashes[last])
+
+
+def test_a_gap_moves_the_tip_and_records_go_on_behind_it(store, replica):
+    source = Source()
+    replica.upload("fern", source.upload(1, 4), 0)
+    out = replica.missing("fern", lacks(source, 5, 9), 7)
+    assert (out.device.tip, out.device.tip_hash) == (9, source.hashes[9])
+    assert (out.device.alarm, out.device.seen_at) == (None, 7)
+    assert str(out.gap).startswith("records 5 to 9 are missing")
+    out = replica.upload("fern", source.upload(10, source.last), 8)
+    assert (out.device.tip, out.device.tip_hash) == (source.last, source.hashes[-1])
+    (gap,) = store.gaps("fern")
+    assert (gap.first, gap.last, gap.after) == (5, 9, source.hashes[9])
+    verdict = verify_replica(store, "fern")
+    assert verdict.verified
+    assert (verdict.records, verdict.last) == (source.last - 5, source.last)
+    assert verdict.gaps == (gap,)
+
+
+def test_a_gap_that_is_said_again_or_too_early_changes_nothing(store, replica):
+    source = Source()
+    replica.upload("fern", source.upload(1, 4), 0)
+    for first in (3, 6):  # what is there already, and what is not due yet
+        out = replica.missing("fern", lacks(source, first, 9), 0)
+        assert (out.device.tip, out.gap, out.alarm) == (4, None, None)
+    replica.missing("fern", lacks(source, 5, 9), 0)
+    assert replica.missing("fern", lacks(source, 5, 9), 0).gap is None
+    assert replica.missing("fern", lacks(source, 5, 7), 0).device.tip == 9
+    assert len(store.gaps("fern")) == 1
+
+
+def test_a_gap_behind_another_hash_is_a_fork(store, replica):
+    source, other = Source(), Source(text="WATER it")
+    replica.upload("fern", source.upload(1, 4), 0)
+    out = replica.missing("fern", lacks(other, 5, 9), 0)
+    assert (out.device.tip, out.gap, out.alarm) == (4, None, "fork at record 4")
+
+
+def test_old_uploads_and_hellos_about_a_gap(store, replica):
+    source, other = Source(), Source(text="WATER it")
+    replica.upload("fern", source.upload(1, 4), 0)
+    replica.missing("fern", lacks(source, 5, 9), 0)
+    for first, last in ((3, 6), (6, 8), (7, 11)):  # on their way before; not known any more
+        out = replica.upload("fern", source.upload(first, last), 0)
+        assert (out.device.tip, out.new, out.alarm) == (9, (), None), first
+    assert replica.hello("fern", source.hello(7, 12, epoch=2), 0).alarm is None
+    alarm = replica.hello("fern", other.hello(9, 12, epoch=3, nonce=b"x" * 8), 0).alarm
+    assert alarm == "fork at or before record 9"
+    out = replica.upload("fern", source.upload(8, 11), 0)
+    assert (out.device.tip, out.alarm) == (9, None)
+    assert replica.upload("fern", source.upload(10, 11), 0).device.tip == 11
+
+
+def test_a_replica_with_records_removed_is_not_verified(store, replica):
+    source = Source()
+    replica.upload("fern", source.upload(1, source.last), 0)
+    with store.transaction() as db:
+        db.execute("DELETE FROM records WHERE seq BETWEEN 4 AND 6")
+    verdict = verify_replica(store, "fern")
+    assert verdict.why == "records 4 to 6 are missing: nothing tells why"
+    with store.transaction() as db:  # and a gap that nobody told of does not hide it
+        db.execute(
+            "INSERT INTO gaps VALUES ('fern', 4, 6, ?, ?, 0)", (bytes(16), source.hashes[6])
+        )
+    assert "records 4 to 6 are missing" in verify_replica(store, "fern").why
+
+
+def test_a_gap_that_is_cut_short_is_not_verified(store, replica):
+    source = Source()
+    replica.upload("fern", source.upload(1, 4), 0)
+    replica.missing("fern", lacks(source, 5, 9), 0)
+    replica.upload("fern", source.upload(10, 12), 0)
+    with store.transaction() as db:
+        db.execute("UPDATE gaps SET last = 8")
+    assert "record 9 is missing" in verify_replica(store, "fern").why
+
+
 def test_hello_begins_a_nonce_once(store, replica):
     source = Source()
     replica.upload("fern", source.upload(1, 5), 0)
@@ -226,8 +309,12 @@ def packed(*values):
 
 
 def test_fields_have_names_and_newer_ones_are_passed_over():
-    fields = decode(r.ASK, packed("main", "id", "text", 5, "new", [1]))
-    assert fields == {"session": "main", "ask_id": "id", "text": "text", "unix_s": 5}
+    fields = decode(r.ASK, packed("main", "id", "text", 5, 2, "new", [1]))
+    known = {"session": "main", "ask_id": "id", "text": "text", "unix_s": 5}
+    assert fields == known | {"previous": 2}
+    # a replica that an older mote began
+    assert decode(r.ASK, packed("main", "id", "text", 5)) == known | {"previous": 0}
+    assert decode(r.BOOT, packed(1, b"n" * 8, [], "0.1"))["limits"] is None
     assert decode(0x90, b"\xff\xff") == {"raw": b"\xff\xff"}
 
 
@@ -237,6 +324,10 @@ def test_fields_have_names_and_newer_ones_are_passed_over():
         (r.ASK, packed("main", "id", "text")),
         (r.ASK, packed("main", "id", "text", "5")),
         (r.ASK, packed("main", "id", "text", -1)),
+        (r.ASK, packed("main", "id", "text", 5, None)),
+        (r.BOOT, packed(1, b"n" * 8, [], "0.1", 8)),
+        (r.GAP, packed(1, 2, b"", b"")),
+        (r.FACT, packed("key", 3)),
         (r.ASK, packed("main", "id", "text", True)),
         (r.SENT, packed(1 << 60)),
         (r.SENT, packed(1) + b"\x01"),
@@ -254,6 +345,11 @@ def test_payloads_that_are_not_what_their_kind_says(kind, payload):
     ("kind", "payload", "words"),
     [
         (r.BOOT, packed(2, b"n" * 8, ["pump"], "0.1"), "started, epoch 2, mote 0.1; reset: pump"),
+        (
+            r.BOOT,
+            packed(2, b"n" * 8, [], "0.1", [8, 4, 16]),
+            "started, epoch 2, mote 0.1; limits: steps 4",
+        ),
         (r.ASK, packed("main", "", "hi\x1b[2J\nthere", 0), "asked in session main: hi [2J there"),
         (r.REQ, packed(2, b"t" * 16, None, 4096), "model request abababab for ask 2"),
         (r.PART, packed(3, b"12345"), "5 bytes of the reply to request 3"),
@@ -267,6 +363,16 @@ def test_payloads_that_are_not_what_their_kind_says(kind, payload):
         (r.ANSWER, packed(2, 1, 0, "out of time"), "ask 2 answered (limit reached): out of time"),
         (r.FAIL, packed(3, "no model"), "request 3 failed: no model"),
         (r.REFUSED, packed(3), "3 asks were refused"),
+        (r.END, packed(2, "out of memory"), "the device ended ask 2: out of memory"),
+        (
+            r.GAP,
+            packed(120, 340, b"h" * 32, b"i" * 32, 0),
+            "records 120 to 340 are missing: dropped before the gateway had them",
+        ),
+        (r.GAP, packed(7, 7, b"h" * 32, b"i" * 32, 1), "record 7 is missing: damaged"),
+        (r.TRUST, packed(9), "the gateway has the same log up to record 9"),
+        (r.FACT, packed("plant", "fern"), "remembers plant: fern"),
+        (r.FACT, packed("plant", None), "forgot plant"),
         (0x90, b"abc", "3 bytes of the unknown kind 0x90"),
     ],
 )

@@ -27,7 +27,8 @@ def test_defaults_stand_for_what_is_absent_empty_or_null():
 
 
 def test_what_is_not_utf8_is_refused():
-    assert "UTF-8" in _refused(b"\xff\xfe")
+    for bad in (b"\xff\xfe", b"a\xed\xa0\x80", b'{"text": "\xed\xa0\x80"}'):
+        assert "UTF-8" in _refused(bad)
 
 
 def test_what_begins_with_a_brace_must_be_json():

@@ -31,7 +31,8 @@ def verify(
 ) -> int:
     """Verify the hash chain of a DEVICE's replica here, or of the log in the folder PATH.
 
-    Exit code 0 only if every record is where the chain says.
+    Exit code 0 only if every record is where the chain says. Records that the device itself
+    dropped or lost, and tells of, are listed and are no error.
     """
     if is_path(target):
         verdict = verify_log(Path(target), device, read_key(key) if key else None)
@@ -42,6 +43,8 @@ def verify(
         emit({"verified": verdict.verified, **asdict(verdict)})
     else:
         click.echo(_say(verdict))
+        for gap in verdict.gaps:
+            click.echo(f"  {gap}")
     return 0 if verdict.verified else 1
 
 
@@ -49,5 +52,8 @@ def _say(verdict: Verdict) -> str:
     if not verdict.verified:
         return f"{verdict.source}: NOT verified: {verdict.why}"
     remark = f" ({verdict.remark})" if verdict.remark else ""
+    kept = f" from record {verdict.oldest} on" if verdict.oldest > 1 else ""
     head = verdict.head.hex()[:16]
-    return f"{verdict.source}: chain verified, {verdict.records} records, head {head}{remark}"
+    return (
+        f"{verdict.source}: chain verified, {verdict.records} records{kept}, head {head}{remark}"
+    )

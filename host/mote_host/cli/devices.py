@@ -6,6 +6,7 @@ import os
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.table import Table
@@ -101,20 +102,23 @@ def devices(ctx: click.Context, as_json: bool) -> None:
     if as_json:
         emit({"devices": rows, "refused": refused})
         return
-    table = Table("device", "state", "last heard", "records", "epoch", "alarm", box=None)
+    table = Table("device", "state", "last heard", "records", "epoch", "remarks", box=None)
     for row in rows:
-        table.add_row(*(str(row[key] or "") for key in row))
+        shown = ("device", "state", "last_heard", "records", "epoch")
+        remarks = [row["alarm"], *row["gaps"]]
+        told = "; ".join(str(remark) for remark in remarks if remark)
+        table.add_row(*(str(row[key] or "") for key in shown), told)
     for row in refused:
         note = f"{row['messages']} messages refused: not enrolled"
         table.add_row(str(row["device"]), "refused", str(row["last_seen"]), "", "", note)
     console().print(table if rows or refused else "no devices yet: mote enroll NAME --out DIR")
 
 
-def _known(settings: Settings) -> list[dict[str, object]]:
+def _known(settings: Settings) -> list[dict[str, Any]]:
     names = open_registry(settings).names()
     online = run(_presence(settings)) if names else {}
     absent = "unknown" if online is None else "offline"
-    rows: list[dict[str, object]] = []
+    rows: list[dict[str, Any]] = []
     with open_store(settings) as store:
         for name in names:
             known = store.device(name)
@@ -126,6 +130,7 @@ def _known(settings: Settings) -> list[dict[str, object]]:
                     "records": known.tip if known else 0,
                     "epoch": known.epoch if known else 0,
                     "alarm": known.alarm if known else None,
+                    "gaps": [str(gap) for gap in store.gaps(name)],
                 }
             )
     return rows

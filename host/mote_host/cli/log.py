@@ -7,7 +7,7 @@ import click
 from mote_host.cli.common import console, emit, json_option, open_store, settings_of
 from mote_host.device_log import read_log
 from mote_host.errors import DeviceError
-from mote_host.frames import Record, describe
+from mote_host.frames import Gap, Record, describe, limits_by_name
 from mote_host.turns import with_texts
 
 
@@ -28,33 +28,52 @@ def log(
     """Print a log in plain words: a DEVICE's replica here, or the log in the folder PATH.
 
     A name reads the gateway's replica. What has a slash in it is a path and reads a device's own
-    log, without changing it: the state folder or the one that holds moted.toml.
+    log, without changing it: the state folder or the one that holds moted.toml. Records that are
+    missing have a line of their own.
     """
     if is_path(target):
-        records = read_log(Path(target)).records
+        own = read_log(Path(target))
+        records, gaps, notes = own.records, own.gaps, own.notes
+        if own.oldest > 1 and not (tail or as_json):
+            click.echo(f"the oldest record that is kept is {own.oldest}")
     else:
         with open_store(settings_of(ctx)) as store:
             if store.device(target) is None:
                 raise DeviceError(f"{target}: no log here; mote devices lists what there is")
-            records = store.records(target)
+            records, gaps, notes = store.records(target), store.gaps(target), []
     records = with_texts(records)
     if session is not None:
         records = [record for record in records if record.session == session]
     records = records[-tail:] if tail else records
+    if tail and records:
+        gaps = [gap for gap in gaps if gap.last > records[0].seq]
+    lines: list[Record | Gap] = sorted([*gaps, *records], key=_number)
     if as_json:
-        emit([_plain(record) for record in records])
-        return
-    out = console()
-    for record in records:
-        out.print(f"{record.seq:6}  {describe(record)}", markup=False, soft_wrap=True)
+        emit([_plain(line) for line in lines])
+    else:
+        out = console()
+        for line in lines:
+            text = describe(line) if isinstance(line, Record) else f"-- {line} --"
+            out.print(f"{_number(line):6}  {text}", markup=False, soft_wrap=True)
+    for note in notes:
+        click.echo(f"mote: {note}", err=True)
 
 
-def _plain(record: Record) -> dict[str, object]:
+def _number(line: Record | Gap) -> int:
+    return line.seq if isinstance(line, Record) else line.first
+
+
+def _plain(line: Record | Gap) -> dict[str, object]:
+    if isinstance(line, Gap):
+        return {"seq": line.first, "kind": "missing", "last": line.last, "why": line.why}
+    fields = dict(line.fields)
+    if fields.get("limits"):
+        fields["limits"] = limits_by_name(fields["limits"])
     return {
-        "seq": record.seq,
-        "kind": record.name,
-        "hash": record.hash.hex(),
-        "turn": record.turn,
-        "session": record.session,
-        **{key: value for key, value in record.fields.items() if key not in ("turn", "session")},
+        "seq": line.seq,
+        "kind": line.name,
+        "hash": line.hash.hex(),
+        "turn": line.turn,
+        "session": line.session,
+        **{key: value for key, value in fields.items() if key not in ("turn", "session")},
     }

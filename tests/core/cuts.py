@@ -1,0 +1,156 @@
+"""Power cuts: every moment of a life at which the power can go, and what it leaves. Portable.
+
+What a device holds in RAM is lost at a cut, so nothing has to be run again for it: one life is
+watched, and at each of its operations on the medium, and whenever something leaves the device, a
+`Point` keeps the medium and the world as they were. From a point follow all the media that a cut
+there may leave, each for a next life.
+"""
+
+from chip import BACKWARDS, PowerCut
+from helpers import Random
+from life import Life, World, script
+
+SMEARS = (False, True, BACKWARDS)
+
+
+class Point:
+    """A moment of a life. `operation` is (kind, segment, offset, data), None: nothing is done."""
+
+    def __init__(self, world, chip, operation=None):
+        self.world = world.copy()
+        self.chip = chip.copy()
+        self.operation = operation
+
+    def cuts(self, random, sample):
+        """[(block, byte, smear)] of cuts in the operation; None before it, (0, None, False).
+
+        `sample`: how many bytes at random, besides those at borders; None takes every byte.
+        """
+        found = [(0, None, False)]
+        if not self.operation or self.operation[0] == "sync":
+            return found
+        for block in range(self.chip.blocks if self.operation[0] == "erase" else 1):
+            n = self._size()
+            for byte in self._bytes(n, random, sample):
+                for smear in SMEARS if byte < n else SMEARS[:1]:
+                    found.append((block, byte, smear))
+        return found
+
+    def _size(self):
+        kind, _, _, data = self.operation
+        return self.chip.block_bytes if kind == "erase" else len(data)
+
+    def _bytes(self, n, random, sample):
+        """Bytes that are done when the power goes."""
+        if sample is None:
+            return range(n + 1)
+        found = [0, 1, n // 2, n - 1, n]
+        unit = self.chip.unit
+        if unit > 1:
+            border = random.below(n // unit + 1) * unit
+            found.extend([max(0, border - 1), border, min(n, border + 1)])
+        found.extend([random.below(n) for _ in range(sample)])
+        return sorted(set(found))
+
+    def next_life(self, cut, world, most):
+        """(the medium that such a cut leaves, the points of a life on it, `most` of them)."""
+        chip = self.after(cut)
+        if not most:
+            return chip, []
+        medium = Watched(chip, world, most)
+        return medium, medium.points
+
+    def after(self, cut):
+        """The chip that such a cut leaves."""
+        block, byte, smear = cut
+        chip = self.chip.copy()
+        if byte is None:
+            return chip
+        kind, segment, offset, data = self.operation
+        chip.cut(block, byte, smear)
+        try:
+            if kind == "erase":
+                chip.erase(segment)
+            else:
+                chip.program(segment, offset, data)
+        except PowerCut:
+            chip.power_on()
+            return chip
+        raise AssertionError("the power did not go")
+
+    def name(self, cut):
+        """What a person needs to find it again."""
+        operation = self.operation[:3] if self.operation else "between operations"
+        return "%s, cut %s" % (operation, cut)
+
+
+class Watched:
+    """A medium: a chip, of each operation on which, and of what `world` tells, a point is kept.
+
+    After `most` points nothing more is kept.
+    """
+
+    def __init__(self, chip, world, most=None):
+        self.unit, self.segments, self.segment_bytes = chip.unit, chip.segments, chip.segment_bytes
+        self.read = chip.read
+        self.points = []
+        self._chip = chip
+        self._world = world
+        self._most = most
+        world.watch = self._keep
+
+    def _keep(self, operation=None):
+        if self._most is None or len(self.points) < self._most:
+            self.points.append(Point(self._world, self._chip, operation))
+
+    def program(self, segment, offset, data):
+        """Program, as the chip does."""
+        self._keep(("program", segment, offset, bytes(data)))
+        self._chip.program(segment, offset, data)
+
+    def erase(self, segment):
+        """Erase, as the chip does."""
+        self._keep(("erase", segment, 0, b""))
+        self._chip.erase(segment)
+
+    def sync(self):
+        """Sync, as the chip does."""
+        self._keep(("sync", -1, 0, b""))
+        self._chip.sync()
+
+
+def watched_script(chip, rounds):
+    """The points of a whole script on a chip."""
+    world = World()
+    medium = Watched(chip, world)
+    script(medium, world, rounds)
+    return medium.points
+
+
+def survive(point, cut, seed, deep=0):
+    """One cut: the next life holds. Returns its points, `deep` of them at most. Raises Broken."""
+    world = point.world.copy()
+    medium, points = point.next_life(cut, world, deep)
+    Life(medium, world).recover(repeat=bool(seed & 1), more=seed % 4 == 0)
+    return points
+
+
+def second_cuts(points, random, sample):
+    """(point, cut) for each moment of a recovery, and some cuts inside its operations."""
+    found = []
+    for point in points:
+        cuts = point.cuts(random, sample)
+        chosen = [cuts[0], cuts[-1]] + [cuts[random.below(len(cuts))] for _ in range(2)]
+        found.extend([(point, cut) for cut in set(chosen)])
+    return found
+
+
+def shuffled(items, seed):
+    """The items in an order that repeats."""
+    random = Random(seed)
+    items = list(items)
+    for i in range(len(items) - 1, 0, -1):
+        # two draws: one has 16 bits
+        j = (random.below(65536) << 8 | random.below(256)) % (i + 1)
+        items[i], items[j] = items[j], items[i]
+    return items

@@ -1,0 +1,417 @@
+"""A device that lives on a medium, and the world around it that outlives each of its lives.
+
+Portable. `Life` is one power-on: it opens the log, performs a script of asks, and notes in
+`World` whatever leaves the device, with the record on which that depends. `World` also has a
+shadow: each record's hash and the state behind it, as they were when it was appended. When a
+life was cut off, the next one on the same medium is held against all that: `Broken` says what
+does not fit.
+"""
+
+from helpers import DEVICE, KEY, digest16, pack_reply
+from mote import records as r
+from mote import wire
+from mote.agent import Agent
+from mote.gate import Refused
+from mote.log import Log, genesis
+from mote.lookup import fact_at
+from mote.state import key_of
+from mote.tools import Toolset, integer, tool
+from mote.turn import CALL, STOP, WAITING, Limits
+
+RECORD = 160  # bytes of a record at most
+PART = 24  # bytes of a reply in one message
+
+# Fields of a turn: those that follow from the log, and those of one life. That a call was
+# interrupted counts only behind a BOOT, which says it anew.
+TURN_STATE = "seq session key state req id got ncalls index running effect steps calls tokens"
+TURN_STATE = tuple((TURN_STATE + " restarts ending ended answer lost").split())
+NOT_STATE = ("interrupted", "issued", "until_ms", "ask_at_ms")
+
+# (session, what the model replies in each step: calls and text, what happens besides)
+PLANS = (
+    ("a", (("pour", "look", "put"), ("pour",), ()), ""),
+    ("b", (("keep", "none"), ()), "lost"),
+    ("a", (("look",), ()), "cancel"),
+    ("c", (("pour", "keep"), ()), "twice"),
+    ("b", (("pour",), ()), "stop"),
+    ("a", ((),), "refused"),
+    ("c", (("put",), ()), "fail"),
+    ("d", (("keep", "pour"), ()), "late"),
+    ("a", (("pour", "pour"), ()), "end"),
+    ("b", (("put", "look"), ()), ""),
+)
+# asks that are open together, whether all is uploaded and confirmed then, whether there is time
+# to tidy up, and whether the device is restarted
+ROUNDS = (
+    ((0, 1), True, True, False),
+    ((2, 3), True, False, False),
+    ((4,), True, True, True),
+    ((5, 6), False, False, False),
+    ((7,), False, True, False),
+    ((8, 9), True, True, False),
+)
+ENDS = {"cancel": r.CANCELLED, "stop": r.CANCELLED, "fail": r.FAILED, "end": r.FAILED}
+ENDS["late"] = r.LIMITED
+OUT = "out of memory"
+
+
+class Broken(AssertionError):
+    """A promise that was not kept; `what` is one word: lost, once, state, answer ..."""
+
+    def __init__(self, what, text):
+        super().__init__("%s: %s" % (what, text))
+        self.what = what
+
+
+def hold(what, kept, text):
+    """Raise Broken unless `kept`."""
+    if not kept:
+        raise Broken(what, str(text))
+
+
+class Few(Limits):
+    """Limits for small segments."""
+
+    open_turns = 3
+    steps = 4
+    calls = 6
+    restarts = 9
+    ask_bytes = 32
+    result_bytes = 48
+    reply_bytes = 128
+    seen_asks = 4
+    sessions = 3
+    facts = 3
+    part_bytes = PART
+    drop = True
+
+    def worst_turn(self, unit):
+        """What the longest of the plans needs."""
+        return 700 + 14 * unit
+
+
+def dump(state):
+    """What the state says, to be compared."""
+    turns = [tuple([getattr(turn, name) for name in TURN_STATE]) for turn in state.turns]
+    rows = [tuple(row) for rows in (state.seen, state.sessions, state.facts) for row in rows]
+    mine = (state.seq, state.epoch, state.unix_s, state.doubt, state.forgot)
+    return mine, turns, rows, state.limits.values()
+
+
+class World:
+    """All that is not on the device. `copy` is the world at that moment."""
+
+    def __init__(self):
+        self.asked = []  # numbers of the asks, in order
+        self.took = []  # those that the device acknowledged
+        self.heard = {}  # number: (how, text) of the answer
+        self.once = []  # things that happen once: (what, number)
+        self.runs = []  # (tool, n), n is a number of its own for each call of each reply
+        self.facts = {}  # key: [value that is remembered, value that may be]
+        self.left = 0  # the newest record on which anything outside depends
+        self.safe = 0  # the newest that the log called safe
+        self.shadow = [(genesis(DEVICE), None)]  # (hash, state behind it) by record
+        self.now_ms = 0
+        self.out = False  # memory may be short: a turn may end because of that
+        self.log = None  # of the present life
+        self.watch = None  # called when something leaves the device
+
+    def copy(self):
+        """An equal world, nobody watching."""
+        other = World()
+        other.asked, other.took, other.once = self.asked[:], self.took[:], self.once[:]
+        other.runs, other.shadow = self.runs[:], self.shadow[:]
+        other.heard = dict(self.heard)
+        for key in self.facts:
+            other.facts[key] = self.facts[key][:]
+        other.left, other.now_ms, other.out = self.left, self.now_ms, self.out
+        other.safe = self.known_safe()
+        return other
+
+    def known_safe(self):
+        """The newest record that any life called safe."""
+        return max(self.safe, self.log.synced) if self.log else self.safe
+
+    def happens(self, what, number):
+        """True the first time."""
+        first = (what, number) not in self.once
+        if first:
+            self.once.append((what, number))
+        return first
+
+    def depends(self, seq):
+        """Something leaves the device that could not be without record `seq`."""
+        hold("early", self.log.synced >= seq, "record %d is not safe and is told" % seq)
+        self.left = max(self.left, seq)
+        if self.watch:
+            self.watch()
+
+    def folded(self, seq, h, state):
+        """A record was appended, or read when the log was opened."""
+        if seq < len(self.shadow):
+            hold("chain", self.shadow[seq][0] == h, "record %d is another one" % seq)
+        else:
+            hold("chain", seq == len(self.shadow), "record %d comes too soon" % seq)
+            self.shadow.append((h, dump(state)))
+
+    def opened(self, log, state, sound=True):
+        """The log was opened, nothing has been appended yet. `sound`: no bit may be lost."""
+        least = max(self.left, self.safe)
+        hold("lost", log.seq >= least, "%d records of %d" % (log.seq, least))
+        hold("chain", log.seq < len(self.shadow), "%d records, too many" % log.seq)
+        h, was = self.shadow[log.seq]
+        hold("chain", log.head == h, "record %d has another hash" % log.seq)
+        state.seq = log.seq
+        now = dump(state)
+        hold("state", was is None or now == was, (now, was))
+        hold("notes", not sound or not log.notes, log.notes)
+        hold("notes", not log.owed or log.owed[4] == r.DROPPED, log.owed)
+        self.shadow = self.shadow[: log.seq + 1]
+        self.log, self.safe = log, least
+
+    def run(self, name, n):
+        """A tool runs."""
+        if self.watch:
+            self.watch()
+        hold("once", name != "pour" or (name, n) not in self.runs, "call %d ran twice" % n)
+        self.runs.append((name, n))
+        if self.watch:
+            self.watch()
+
+    def hear(self, number, how, text):
+        """An answer arrives."""
+        plan = PLANS[number % len(PLANS)]
+        if how == r.DONE:
+            right = text == "answer %d" % number
+        else:
+            right = how == ENDS.get(plan[2]) or (self.out and (how, text) == (r.FAILED, OUT))
+        hold("answer", right, "ask %d: %d %s" % (number, how, text))
+        before = self.heard.get(number, (how, text))
+        hold("answer", before == (how, text), "ask %d: %s and %s" % (number, before, text))
+        self.heard[number] = (how, text)
+
+
+class Life:
+    """One power-on of the device on a medium, from opening the log to whatever ends it."""
+
+    def __init__(self, medium, world, sound=True):
+        self.world = world
+        sign = wire.subkey(KEY, "log").sign
+        self.log = log = Log(medium, genesis(DEVICE), sign, RECORD)
+        self.agent = agent = Agent(log, Toolset(self._tools()), Few())
+        self._watch_fold(agent.state, log, sound)
+        agent.open(world.now_ms, b"12345678", ["pump"], "test")
+
+    def _watch_fold(self, state, log, sound):
+        world, fold, open_ = self.world, state.fold, log.open
+
+        def folding(seq, h, kind, payload):
+            fold(seq, h, kind, payload)
+            world.folded(seq, h, state)
+
+        def opening(restore, visit):
+            open_(restore, visit)
+            world.opened(log, state, sound)
+
+        state.fold, log.open = folding, opening
+
+    def _tools(self):
+        made = []
+        for name, effect in (("look", 0), ("put", 1), ("pour", 2), ("keep", 1)):
+            made.append(tool("A tool.", effect, integer("n", 0, 99999))(self._running(name)))
+            made[-1].name = name
+        return made
+
+    def _running(self, name):
+        def run(n):
+            self.world.run(name, n)
+            if name == "keep":
+                self._keep("key %d" % (n % 4), "value %d" % n)
+            return n
+
+        return run
+
+    def _keep(self, key, value):
+        """Remember one fact, and forget another when there are too many."""
+        fact = self.world.facts.setdefault(key, [None, None])
+        keys = [row[0] for row in self.agent.state.facts]
+        if key not in keys and len(keys) == Few.facts:
+            gone = self.world.facts[keys[0]]
+            gone[1] = None
+            self.agent.remember(keys[0], None)
+            gone[0] = None
+        fact[1] = value
+        self.agent.remember(key, value)
+        fact[0] = value
+
+    # -- the script
+
+    def round(self, n):
+        """Do the nth round of the script; True if the device is to be restarted then."""
+        asks, confirm, tidy, restart = ROUNDS[n % len(ROUNDS)]
+        base = n // len(ROUNDS) * len(PLANS)
+        for i in asks:
+            self.ask(base + i)
+        self.close()
+        if confirm:
+            self.upload()
+        if tidy:
+            self.agent.tidy()
+        return restart
+
+    def ask(self, number):
+        """Ask, or ask again, and note that it was acknowledged."""
+        world, agent = self.world, self.agent
+        session, _, special = PLANS[number % len(PLANS)]
+        if number not in world.asked:
+            world.asked.append(number)
+            world.now_ms += 10000
+        if special == "refused":
+            try:
+                agent.ask("", session, "", world.now_ms, 0)
+            except Refused:
+                pass
+        name = "a%d" % number
+        seq = agent.ask("do %d" % number, session, name, world.now_ms, 1000 + number)
+        world.depends(seq)
+        world.took.append(number)
+
+    def close(self):
+        """Go on until no turn is open."""
+        self.settle()
+        while self.agent.turns:
+            waiting = [turn for turn in self.agent.turns if turn.state == WAITING]
+            hold("stuck", waiting, [turn.__dict__ for turn in self.agent.turns])
+            for turn in waiting:
+                if turn.state == WAITING and not turn.ending:
+                    self._reply(turn, self._number(turn))
+            self.settle()
+
+    def upload(self):
+        """The gateway gets all that there is, and says so."""
+        self.log.sync()
+        self.world.depends(self.log.seq)
+        self.agent.confirmed(self.log.seq)
+
+    def _number(self, turn):
+        for number in self.world.asked[-6:]:
+            if key_of("a%d" % number) == turn.key:
+                return number
+        raise Broken("answer", "a turn that nobody asked for")
+
+    def _reply(self, turn, number):
+        """The model sends the next bytes, or something else happens."""
+        world, agent = self.world, self.agent
+        world.depends(turn.req)
+        special = PLANS[number % len(PLANS)][2]
+        if special == "fail" and turn.steps == 2:
+            return agent.fail(turn, "no model")
+        if special == "cancel" and turn.got:
+            return agent.cancel(turn.session)
+        if special == "late" and turn.got:
+            world.now_ms += agent.limits.turn_ms
+            return agent.tick(world.now_ms)
+        if special == "end" and turn.steps == 2:
+            return agent.end(turn.seq, "cannot go on")
+        data, calls = reply(number, turn.steps - 1)
+        if turn.got < len(data):
+            return agent.part(turn, turn.got, data[turn.got : turn.got + PART])
+        return agent.reply_end(turn, len(data), digest16(data), calls, 10)
+
+    def settle(self):
+        """Perform effects until none is due."""
+        effect = self.agent.next_effect()
+        while effect:
+            if effect[0] == CALL:
+                self._call(effect[1], effect[2], effect[3])
+            elif effect[0] == STOP:
+                self.agent.result(effect[1], r.STOPPED, "stopped")
+            else:
+                self._publish(effect[1], effect[2])
+            effect = self.agent.next_effect()
+
+    def _call(self, turn, tool_, args):
+        if tool_.effect == r.ONCE:
+            self.world.depends(turn.req)  # START has been synced with it, `lost` will tell
+            self.world.depends(self.agent.state.seq)
+        value = tool_.run(**args)
+        if PLANS[self._number(turn) % len(PLANS)][2] == "stop":
+            self.agent.cancel(turn.session)  # while it runs
+        else:
+            self.agent.result(turn, r.OK, str(value))
+
+    def _publish(self, seq, answer):
+        world = self.world
+        _, name, how, text = self.agent.answer(seq, answer)
+        world.depends(answer)
+        number = int(name[1:])
+        special = PLANS[number % len(PLANS)][2]
+        if special == "lost" and world.happens("lost", number):
+            self.ask(number)  # nobody heard it
+            return
+        world.hear(number, how, text)
+        self.agent.sent(seq)
+        if special == "twice" and world.happens("twice", number):
+            self.ask(number)
+
+    # -- after an accident
+
+    def recover(self, repeat=True, more=1):
+        """End what was begun, then do `more` rounds; hold all against the world.
+
+        `repeat`: the asker asks again until there is an answer, else until it is acknowledged.
+        """
+        world = self.world
+        for number in world.asked[-4:]:
+            if number not in world.heard and (repeat or number not in world.took):
+                self.ask(number)
+        self.close()
+        for number in world.asked:
+            hold("answer", number in world.heard, "ask %d has none" % number)
+        self._check_facts()
+        if world.asked:
+            self.agent.tidy()
+        rounds = len(ROUNDS)
+        fresh = (max(world.asked + [-1]) // len(PLANS) + 1) * rounds + self.log.seq % rounds
+        for n in range(fresh, fresh + more):
+            self.round(n)
+        self.log.sync()
+        self._check_chain()
+
+    def _check_facts(self):
+        known = {}
+        for key, seq in self.agent.state.facts:
+            known[key] = fact_at(self.log, seq)
+        for key in self.world.facts:
+            allowed = self.world.facts[key]
+            hold("fact", known.get(key) in allowed, (key, known.get(key), allowed))
+
+    def _check_chain(self):
+        """All that is kept has the hashes that it had, from each segment's header on."""
+        log, shadow = self.log, self.world.shadow
+        segments = log.segments()
+        ends = [first - 1 for first, _, _ in segments[1:]] + [log.seq]
+        for (first, _, before), last in zip(segments, ends):
+            hold("chain", before == shadow[first - 1][0], "a header before record %d" % first)
+            for seq in (first, last - 1, last):
+                if first <= seq <= last:
+                    h = log.hash_at(seq)
+                    hold("chain", h == shadow[seq][0], "record %d is another one" % seq)
+
+
+def reply(number, step):
+    """(bytes, calls) of the model's reply to an ask in that step."""
+    names = PLANS[number % len(PLANS)][1][step]
+    first = number * 10 + step * 4
+    calls = [(name, {"n": first + i}) for i, name in enumerate(names)]
+    return pack_reply(calls, "" if names else "answer %d" % number), len(calls)
+
+
+def script(medium, world, rounds):
+    """Live through rounds, with restarts; returns the last life."""
+    life = Life(medium, world)
+    for n in range(rounds):
+        if life.round(n):
+            life = Life(medium, world)
+    life.log.sync()
+    return life

@@ -1,0 +1,134 @@
+"""The power goes in the middle of a busy life: a sample of what tests/torture tries in full."""
+
+from chip import Chip
+from cuts import second_cuts, shuffled, survive, watched_script
+from helpers import Random, raises
+from life import NOT_STATE, TURN_STATE, Broken, Life, World, script
+from mote import records as r
+from mote.msgpack import Unpacker
+from mote.turn import Turn
+
+ROUNDS = 24
+GEOMETRIES = ((1, 6, 1024), (4, 6, 1024), (16, 5, 1536), (256, 6, 4096))
+
+
+def _survive_some(unit, segments, size, cuts):
+    random = Random(unit)
+    points = watched_script(Chip(unit, segments, size), ROUNDS)
+    jobs = [(point, point.cuts(random, 1)) for point in points]
+    for n, (point, possible) in enumerate(shuffled(jobs, unit)[:cuts]):
+        survive(point, possible[random.below(len(possible))], n)
+
+
+def test_cuts_with_a_unit_of_1():
+    _survive_some(*GEOMETRIES[0], 200)
+
+
+def test_cuts_with_a_unit_of_4():
+    _survive_some(*GEOMETRIES[1], 200)
+
+
+def test_cuts_with_a_unit_of_16():
+    _survive_some(*GEOMETRIES[2], 200)
+
+
+def test_cuts_with_a_unit_of_256():
+    _survive_some(*GEOMETRIES[3], 200)
+
+
+def test_second_cuts_during_recovery():
+    for geometry in GEOMETRIES:
+        random = Random(geometry[0])
+        points = shuffled(watched_script(Chip(*geometry), ROUNDS), 7)
+        for point in points[:2]:
+            again = survive(point, point.cuts(random, 1)[-1], 0, 25)
+            for second, cut in second_cuts(again, random, 1):
+                survive(second, cut, 1)
+
+
+def test_cuts_in_the_erases_of_segments_of_several_blocks():
+    random = Random(9)
+    points = watched_script(Chip(4, 5, 2048, 512), 40)
+    erases = [p for p in points if p.operation and p.operation[0] == "erase"]
+    assert len(erases) > 4
+    for point in erases:
+        for cut in shuffled(point.cuts(random, 1), 3)[:25]:
+            survive(point, cut, 1)
+
+
+def test_the_script_does_all_that_a_device_does():
+    chip, world = Chip(4, 6, 1024), World()
+    life = Life(chip, world)
+    kinds, gaps = set(), set()
+    append = life.log.append
+
+    def noting(kind, payload):
+        kinds.add(kind)
+        if kind == r.GAP:
+            gaps.add(Unpacker(bytearray(payload)).value()[4])
+        return append(kind, payload)
+
+    life.log.append = noting
+    for n in range(ROUNDS):
+        life.round(n)
+    assert kinds | {r.BOOT, r.TRUST} == set(range(r.BOOT, r.FACT + 1)) | {r.REFUSED}
+    assert gaps == {r.DROPPED}
+    assert min(chip.erases) >= 1, "the ring goes round"
+    assert life.log.oldest() > 100
+
+
+def test_every_attribute_of_a_turn_is_compared():
+    turn = Turn(1, "s", b"")
+    assert sorted(turn.__dict__) == sorted(TURN_STATE + NOT_STATE)
+
+
+def _lived():
+    chip, world = Chip(4, 6, 1024), World()
+    script(chip, world, 3)
+    return chip, world.copy()
+
+
+def test_a_record_that_is_lost_is_noticed():
+    chip, world = _lived()
+    tail = Life(chip.copy(), world.copy()).log
+    segment, at = tail._segments.tail, tail._segments.at
+    written = len(bytes(chip.cells[segment]).rstrip(b"\xff"))
+    assert written < at
+    chip.cells[segment][written - 12 : written] = b"\xff" * 12
+    assert raises(Broken, Life, chip, world).what == "lost"
+
+
+def test_a_record_that_differs_is_noticed():
+    chip, world = _lived()
+    h, was = world.shadow[-1]
+    world.shadow[-1] = (b"?" * 32, was)
+    assert raises(Broken, Life, chip.copy(), world.copy()).what == "chain"
+    world.shadow[-1] = (h, was[:-1])
+    assert raises(Broken, Life, chip, world).what == "state"
+
+
+def test_records_that_nobody_appended_are_noticed():
+    chip, world = _lived()
+    world.shadow.pop()
+    assert raises(Broken, Life, chip, world).what == "chain"
+
+
+def test_damage_and_what_was_told_too_early_are_noticed():
+    chip, world = _lived()
+    segment = chip.cells[0]
+    at = bytes(segment).find(b"answer 1")
+    assert at > 0
+    segment[at] ^= 1
+    assert raises(Broken, Life, chip, world).what in ("chain", "notes")
+    chip, world = _lived()
+    Life(chip, world)
+    assert raises(Broken, world.depends, world.log.seq + 1).what == "early"
+
+
+def test_a_call_that_runs_twice_and_a_second_answer_are_noticed():
+    world = World()
+    world.run("pour", 1)
+    assert raises(Broken, world.run, "pour", 1).what == "once"
+    world.hear(0, r.DONE, "answer 0")
+    assert raises(Broken, world.hear, 0, r.DONE, "answer 1").what == "answer"
+    assert raises(Broken, world.hear, 0, r.FAILED, "no model").what == "answer"

@@ -1,0 +1,95 @@
+"""Every power cut on every medium: the runs, and what they count."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import cuts
+from chip import Chip
+from helpers import Random
+
+from tests.torture import disks
+
+ROUNDS = 24  # of the script: the ring goes round a few times
+_AGAIN_EVERY = 40  # of so many first cuts one is followed by second ones
+_MOMENTS = 40  # of the life behind it
+_EXAMPLES = 5
+
+GEOMETRIES = {1: (1, 6, 1024), 4: (4, 6, 1024), 16: (16, 5, 1536), 256: (256, 6, 4096)}
+MEDIA = ("nor", "files")
+SUBJECTS = [(medium, unit) for unit in GEOMETRIES for medium in MEDIA]
+
+
+@dataclass
+class Tally:
+    """What was tried on one medium with one program unit."""
+
+    medium: str
+    unit: int
+    moments: int = 0  # of the script at which the power was cut
+    planned: int = 0  # first cuts that there are
+    tried: int = 0  # first and second cuts
+    second: int = 0
+    lost: int = 0  # cuts behind which something was not as promised, a repeated call aside
+    once: int = 0  # cuts behind which a ONCE call ran again
+    seconds: float = 0.0  # of CPU time, the script aside
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """True if no first cut was left out."""
+        return self.tried - self.second == self.planned
+
+
+Progress = Callable[[Tally], None]
+
+
+def run(medium: str, unit: int, seconds: float | None, seed: int, progress: Progress) -> Tally:
+    """All cuts, in an order that the seed gives; `seconds` bounds the CPU time."""
+    tally = Tally(medium, unit)
+    points = moments(medium, unit)
+    random = Random(seed)
+    jobs = [(point, cut) for point in points for cut in point.cuts(random, None)]
+    tally.moments, tally.planned = len(points), len(jobs)
+    began = time.process_time()
+    for number, (point, cut) in enumerate(cuts.shuffled(jobs, seed)):
+        deep = 0 if number % _AGAIN_EVERY else _MOMENTS
+        found = _try(tally, point, cut, number, deep)
+        for again, other in _second(found, random):
+            tally.second += 1
+            _try(tally, again, other, random.below(256), 0, point.name(cut))
+        tally.seconds = time.process_time() - began
+        if seconds is not None and tally.seconds > seconds:
+            break
+        if number % 100 == 0:
+            progress(tally)
+    progress(tally)
+    return tally
+
+
+def moments(medium: str, unit: int) -> list[Any]:
+    """The points of the script."""
+    geometry = GEOMETRIES[unit]
+    if medium == "files":
+        return list(disks.watched_script(geometry, ROUNDS))
+    return list(cuts.watched_script(Chip(*geometry), ROUNDS))
+
+
+def _second(found: list[Any], random: Any) -> Iterator[tuple[Any, Any]]:
+    yield from cuts.second_cuts(found, random, 2)
+
+
+def _try(tally: Tally, point: Any, cut: Any, seed: int, deep: int, first: str = "") -> list[Any]:
+    tally.tried += 1
+    try:
+        return list(cuts.survive(point, cut, seed, deep))
+    except Exception as error:  # noqa: BLE001 (whatever is raised, the device did not survive)
+        if getattr(error, "what", "") == "once":
+            tally.once += 1
+        else:
+            tally.lost += 1
+        if len(tally.examples) < _EXAMPLES:
+            text = f"{type(error).__name__}: {error}"
+            tally.examples.append(f"{first} {point.name(cut)}, seed {seed}: {text[:300]}")
+        return []

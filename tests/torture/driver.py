@@ -1,0 +1,142 @@
+"""An exception at any line that a turn executes: the daemon goes on, and the turn is answered.
+
+One turn (a READ, a ONCE and an IDEMPOTENT call, then text) is watched, and every line of the core
+and of the driver that it executes is a *moment*. Then it is run again, in a daemon of its own, for
+each moment that was chosen, and at that moment the line raises instead of being executed.
+"""
+
+import sys
+import tempfile
+from pathlib import Path
+
+from chip import Chip
+from gateway import TEXT, Gateway
+from helpers import Random, pack_reply
+from mote import records as r
+
+from torture.house import House
+
+ROOT = Path(__file__).resolve().parents[2]
+ERRORS = (MemoryError, OSError, RuntimeError)
+CALLS = pack_reply([("look", {"n": 1}), ("pour", {"n": 2}), ("put", {"n": 3})])
+DONE = ("done", "done " * 300)
+OUT_OF_MEMORY = ("failed", "out of memory")
+
+_FILES = [
+    *ROOT.glob("core/mote/**/*.py"),
+    *[ROOT / "ports/mote_ports" / name for name in ("driver.py", "connection.py", "inbox.py")],
+]
+_WATCHED = frozenset(str(path) for path in _FILES)
+# what stands for the world uses the core as well, and is not to fail
+_WORLD = tuple(str(ROOT / "tests/core" / name) for name in ("broker.py", "gateway.py"))
+
+
+class Model(Gateway):
+    """A gateway whose model orders three calls, and says something when their results are there."""
+
+    def choose(self):
+        results = 0
+        for frame in self.frames:
+            kind = frame[2] if frame else 0
+            results = 0 if kind == r.ASK else results + (kind == r.RESULT)
+        return (TEXT, 0, 10) if results >= 3 else (CALLS, 3, 10)
+
+
+class Fault:
+    """Traces: counts the lines that are executed, and raises `error` at number `moment`.
+
+    Without an error it only keeps the place of each line in `places`.
+    """
+
+    def __init__(self, moment=0, error=None):
+        self.places = []
+        self.struck = ""  # where it was raised
+        self._left = moment
+        self._error = error
+
+    def __enter__(self):
+        sys.settrace(self._call)
+
+    def __exit__(self, *_):
+        sys.settrace(None)
+
+    def _call(self, frame, event, arg):
+        return self._line if frame.f_code.co_filename in _WATCHED else None
+
+    def _line(self, frame, event, arg):
+        if event != "line":
+            return self._line
+        place = (frame.f_code.co_filename, frame.f_lineno)
+        if not self._error:
+            self.places.append(None if _in_world(frame) else place)
+            return self._line
+        self._left -= 1
+        if self._left < 0 and not self.struck and not _in_world(frame):
+            self.struck = "%s:%d" % (Path(place[0]).name, place[1])
+            raise self._error("thrown in")
+        return self._line
+
+
+def _in_world(frame):
+    while frame:
+        if frame.f_code.co_filename in _WORLD:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def moments(seed=1, each=3):
+    """The moments to strike: of each line the first, the last, and others up to `each`."""
+    fault = Fault()
+    with tempfile.TemporaryDirectory() as folder, _house(folder) as house, fault:
+        house.run(house.asked("1"))
+    of = {}
+    for moment, place in enumerate(fault.places):
+        if place:
+            of.setdefault(place, []).append(moment)
+    random = Random(seed)
+    found = set()
+    for all_ in of.values():
+        found.update([all_[0], all_[-1]] if each > 1 else [all_[random.below(len(all_))]])
+        found.update(all_[random.below(len(all_))] for _ in range(each - 2))
+    return sorted(found)
+
+
+def _house(folder):
+    return House(folder, Model(), Chip(1, 6, 16384))
+
+
+def strike(moment, error):
+    """One daemon with a fault; fails if anything that must hold does not. Returns the place."""
+    fault = Fault(moment, error)
+    with tempfile.TemporaryDirectory() as folder, _house(folder) as house:
+        try:
+            house.run(_turns(house, fault))
+            house.check()
+        except Exception as e:
+            raise AssertionError(
+                "moment %d, %s at %s: %r" % (moment, error.__name__, fault.struck, e)
+            ) from e
+    return fault.struck
+
+
+async def _turns(house, fault):
+    with fault:
+        answer = await house.asked("1")
+    assert answer in (DONE, OUT_OF_MEMORY), answer
+    pours = house.runs.count(("pour", 2))
+    assert pours <= 1, "started twice"
+    assert await house.asked("2") == DONE
+    assert house.runs.count(("pour", 2)) == pours + 1
+
+
+def run(report):
+    """Strike every line that a turn executes, three times with each error; returns how often."""
+    struck = 0
+    for error in ERRORS:
+        for moment in moments():
+            place = strike(moment, error)
+            struck += 1
+            if struck % 100 == 0:
+                report("%d faults, last %s at %s" % (struck, error.__name__, place))
+    return struck
