@@ -100,7 +100,7 @@ class _Believing:
 
 
 def _bare(name: str, effect: int) -> Tool:
-    return Tool(None, name, "", effect, (), 0, ())
+    return Tool(None, name, "", effect, (), 1, ())
 
 
 def decision(record: Record, state: Any, boot: int) -> bool:

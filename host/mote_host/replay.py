@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from mote import records as r
-from mote.msgpack import FormatError
 from mote.segments import HEAD
 from mote.state import State, UnknownRecord
 from mote.turn import ANSWERED, NEW, WAITING, Limits
@@ -225,7 +224,7 @@ class _Tools:
             found = self._declarations(tools)
             try:
                 made = toolset(found) if found is not None else None
-            except (FormatError, TypeError):
+            except (ValueError, TypeError):  # what it is not, a newer core may refuse to declare
                 made = None
             self._sets[tools] = made if made is not None and made.hash == tools else None
         return self._sets[tools]

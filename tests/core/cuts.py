@@ -87,20 +87,24 @@ class Point:
 class Watched:
     """A medium: a chip, of each operation on which, and of what `world` tells, a point is kept.
 
-    After `most` points nothing more is kept.
+    Only one of `every` so many is kept, and `most` altogether.
     """
 
-    def __init__(self, chip, world, most=None):
+    def __init__(self, chip, world, most=None, every=1):
         self.unit, self.segments, self.segment_bytes = chip.unit, chip.segments, chip.segment_bytes
         self.read = chip.read
         self.points = []
         self._chip = chip
         self._world = world
         self._most = most
+        self._every = every
+        self._number = 0
         world.watch = self._keep
 
     def _keep(self, operation=None):
-        if self._most is None or len(self.points) < self._most:
+        self._number += 1
+        full = self._most is not None and len(self.points) >= self._most
+        if not full and self._number % self._every == 0:
             self.points.append(Point(self._world, self._chip, operation))
 
     def program(self, segment, offset, data):
@@ -119,10 +123,10 @@ class Watched:
         self._chip.sync()
 
 
-def watched_script(chip, rounds):
+def watched_script(chip, rounds, every=1):
     """The points of a whole script on a chip."""
     world = World()
-    medium = Watched(chip, world)
+    medium = Watched(chip, world, None, every)
     script(medium, world, rounds)
     return medium.points
 
@@ -140,8 +144,9 @@ def second_cuts(points, random, sample):
     found = []
     for point in points:
         cuts = point.cuts(random, sample)
-        chosen = [cuts[0], cuts[-1]] + [cuts[random.below(len(cuts))] for _ in range(2)]
-        found.extend([(point, cut) for cut in set(chosen)])
+        last = len(cuts) - 1
+        for at in sorted(set([0, last, random.below(last + 1), random.below(last + 1)])):
+            found.append((point, cuts[at]))
     return found
 
 

@@ -40,16 +40,16 @@ PLANS = (
     ("a", (("pour", "pour"), ()), "end"),
     ("b", (("put", "look"), ()), ""),
 )
-# asks that are open together, whether all is uploaded and confirmed then, whether there is time
-# to tidy up, and whether the device is restarted
+# asks that are open together, whether there is time to tidy up, whether the device is restarted
 ROUNDS = (
-    ((0, 1), True, True, False),
-    ((2, 3), True, False, False),
-    ((4,), True, True, True),
-    ((5, 6), False, False, False),
-    ((7,), False, True, False),
-    ((8, 9), True, True, False),
+    ((0, 1), True, False),
+    ((2, 3), False, False),
+    ((4,), True, True),
+    ((5, 6), False, False),
+    ((7,), True, False),
+    ((8, 9), True, False),
 )
+UPLOAD = 12  # rounds from one upload to the next ones: the ring drops what nobody has
 ENDS = {"cancel": r.CANCELLED, "stop": r.CANCELLED, "fail": r.FAILED, "end": r.FAILED}
 ENDS["late"] = r.LIMITED
 OUT = "out of memory"
@@ -113,6 +113,7 @@ class World:
         self.shadow = [(genesis(DEVICE), None)]  # (hash, state behind it) by record
         self.now_ms = 0
         self.out = False  # memory may be short: a turn may end because of that
+        self.opening = False  # records are read, not appended
         self.log = None  # of the present life
         self.watch = None  # called when something leaves the device
 
@@ -151,6 +152,7 @@ class World:
         if seq < len(self.shadow):
             hold("chain", self.shadow[seq][0] == h, "record %d is another one" % seq)
         else:
+            hold("chain", not self.opening, "nobody appended record %d" % seq)
             hold("chain", seq == len(self.shadow), "record %d comes too soon" % seq)
             self.shadow.append((h, dump(state)))
 
@@ -210,7 +212,9 @@ class Life:
             world.folded(seq, h, state)
 
         def opening(restore, visit):
+            world.opening = True
             open_(restore, visit)
+            world.opening = False
             world.opened(log, state, sound)
 
         state.fold, log.open = folding, opening
@@ -248,12 +252,12 @@ class Life:
 
     def round(self, n):
         """Do the nth round of the script; True if the device is to be restarted then."""
-        asks, confirm, tidy, restart = ROUNDS[n % len(ROUNDS)]
+        asks, tidy, restart = ROUNDS[n % len(ROUNDS)]
         base = n // len(ROUNDS) * len(PLANS)
         for i in asks:
             self.ask(base + i)
         self.close()
-        if confirm:
+        if n % UPLOAD in (0, 1, 2):
             self.upload()
         if tidy:
             self.agent.tidy()

@@ -131,7 +131,7 @@ class Model:
 
     def _note(self, seq, h, kind, payload):
         fields = Unpacker(bytearray(payload)).value()
-        note = self._NOTES.get(kind)
+        note = _NOTES.get(kind)
         if note:
             note(self, seq, h, fields)
         elif kind in (r.CANCEL, r.TIMEOUT, r.FAIL, r.END):
@@ -210,9 +210,11 @@ class Model:
             ask.verdict = (r.FAILED, fields[1])
 
     def _answer(self, seq, h, fields):
-        ask = self._going(fields[0])
+        ask = self.asks[fields[0]]
         how, req, text = fields[1:4]
-        if ask.verdict:
+        if ask.answer:
+            assert (how, text) == (r.FAILED, "out of memory"), "a second answer"
+        elif ask.verdict:
             gone = ask.ended < self.log.oldest() and (how, text) == (r.FAILED, GONE)
             assert gone or (how, text) == ask.verdict
         elif how == r.DONE:
@@ -265,20 +267,6 @@ class Model:
             self.facts.pop(key, None)
         else:
             self.facts[key] = value
-
-    _NOTES = {
-        r.BOOT: _boot,
-        r.ASK: _ask,
-        r.REQ: _request,
-        r.PART: _part,
-        r.REPLY_END: _reply_end,
-        r.START: _start,
-        r.RESULT: _result,
-        r.ANSWER: _answer,
-        r.SENT: _sent,
-        r.GAP: _gap,
-        r.FACT: _fact,
-    }
 
     # -- what it says
 
@@ -333,4 +321,21 @@ class Model:
         if told != due:
             assert seq < self.log.oldest(), f"{told} is not {due}"
             assert told[2:] in (ask.said, (r.FAILED, GONE))
+        elif seq in self.told:
+            assert told == self.told[seq], "another answer"
         self.told[seq] = told
+
+
+_NOTES = {
+    r.BOOT: Model._boot,
+    r.ASK: Model._ask,
+    r.REQ: Model._request,
+    r.PART: Model._part,
+    r.REPLY_END: Model._reply_end,
+    r.START: Model._start,
+    r.RESULT: Model._result,
+    r.ANSWER: Model._answer,
+    r.SENT: Model._sent,
+    r.GAP: Model._gap,
+    r.FACT: Model._fact,
+}

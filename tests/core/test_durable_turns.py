@@ -147,8 +147,13 @@ class DurableTurns(RuleBasedStateMachine):
         self.agent = None
         self.broken = False  # an assertion failed: nothing after it means anything
 
-    @initialize(device=devices(), eager=st.sampled_from((True, True, False)))
-    def begin(self, device, eager):
+    @initialize(
+        device=devices(),
+        eager=st.sampled_from((True, True, False)),
+        age=st.integers(0, 30),
+        unconfirmed=st.integers(0, 8),
+    )
+    def begin(self, device, eager, age, unconfirmed):
         self.chip, self.limits = device
         self.eager = eager  # what is due is done at once
         self.scripts = {}
@@ -158,6 +163,8 @@ class DurableTurns(RuleBasedStateMachine):
         self.safe = 0  # the newest record that was ever safe
         self.boots = 0
         self.boot()
+        self.live(age, "main", CALLS[:2], True)
+        self.live(unconfirmed, "main", CALLS[:2], False)
 
     # -- lives
 
@@ -364,16 +371,19 @@ class DurableTurns(RuleBasedStateMachine):
             self.act(self.ask, "more", session, "")
 
     @rule(
-        n=st.integers(1, 8),
+        n=st.integers(1, 6),
         session=st.sampled_from(SESSIONS),
-        name=st.sampled_from(NAMES),
         calls=st.lists(st.sampled_from(CALLS[:6]), max_size=2),
         confirm=st.booleans(),
     )
-    def all_goes_well(self, n, session, name, calls, confirm):
-        for _ in range(n):
+    def all_goes_well(self, n, session, calls, confirm):
+        self.live(n, session, calls, confirm)
+
+    def live(self, turns, session, calls, confirm):
+        """So many turns one after the other."""
+        for _ in range(turns):
             self.act(self.pass_time, 1000)
-            self.act(self.ask, "again", session, name)
+            self.act(self.ask, "again", session, "%d" % self.agent.log.seq)
             self.go_on(calls)
             self.go_on()
             if confirm:
@@ -407,11 +417,11 @@ class DurableTurns(RuleBasedStateMachine):
         turn = self.waiting(n)
         if turn and how == "busy":
             turn.ask_at_ms = self.now + 1000  # as the link does
-        elif turn and how != "end":
+        elif turn and how.endswith("fail"):
             self.act(self.agent.fail, turn, "no provider" if how == "fail" else "\u00e9" * 99)
-        elif self.agent.turns:
-            turn = self.agent.turns[n % len(self.agent.turns)]
-            self.act(self.agent.end, turn.seq, "out of memory")
+        turns = [turn for turn in self.agent.turns if turn.seq not in self.model.told]
+        if how == "end" and turns:  # who was given the answer may not get another one
+            self.act(self.agent.end, turns[n % len(turns)].seq, "out of memory")
 
     @rule(
         n=SMALL,

@@ -7,7 +7,9 @@ import subprocess
 import time
 
 import pytest
+from click.testing import CliRunner
 from fake_device import Bench, FakeDevice, Scripted
+from mote_host.cli.main import cli
 
 START_TIMEOUT_S = 10
 
@@ -78,3 +80,19 @@ async def bench(tmp_path):
 @pytest.fixture
 def fern(bench):
     return FakeDevice("fern", bench.registry.enroll("fern"))
+
+
+@pytest.fixture
+def mote(tmp_path):
+    """A function that runs a command of `mote`: (exit code, standard output)."""
+    config = tmp_path / "gateway.toml"
+    config.write_text(f'[gateway]\nstate_dir = "{tmp_path}"\n')
+
+    def run(*args):
+        words = ["--config", str(config), *map(str, args)]
+        done = CliRunner().invoke(cli, words, standalone_mode=False)
+        if done.exception:
+            raise done.exception
+        return done.return_value or 0, done.stdout
+
+    return run

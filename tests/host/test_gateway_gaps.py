@@ -1,4 +1,4 @@
-"""Records that a device's log lost before the gateway had them: the replica goes on behind them."""
+"""Records that a device lost before the gateway had them: the replica goes on behind them."""
 
 import logging
 

@@ -14,7 +14,7 @@ from gateway import TEXT, Gateway
 from helpers import Random, pack_reply
 from mote import records as r
 
-from torture.house import House
+from .house import House
 
 ROOT = Path(__file__).resolve().parents[2]
 ERRORS = (MemoryError, OSError, RuntimeError)
@@ -103,7 +103,7 @@ def moments(seed=1, each=3):
 
 
 def _house(folder):
-    return House(folder, Model(), Chip(1, 6, 16384))
+    return House(folder, Model(), Chip(1, 6, 20480))
 
 
 def strike(moment, error):

@@ -44,7 +44,7 @@ asks_per_hour = 100000
 class House:
     """`chip` is the log's medium, None: real files in the folder. `log` is added to [log]."""
 
-    def __init__(self, folder, gateway=None, chip=None, log="", segments=6, segment_kib=16):
+    def __init__(self, folder, gateway=None, chip=None, log="", segments=6, segment_kib=20):
         self.runs = []  # (tool, n)
         self.said = []
         self.opened = 0
