@@ -43,6 +43,7 @@ class Link:
         self._tip_hash = b""
         self._sent = _UNKNOWN  # the newest record that is on its way
         self._sent_hash = b""
+        self._anchor = False  # the gateway has what was damaged here
         self._due_ms = 0  # when hello or upload is repeated
         self._wait_ms = _FIRST_MS
         self._quiet_ms = None  # since when an answer is due
@@ -66,6 +67,7 @@ class Link:
         self._counter = self._tools = 0
         self._quiet_ms = None
         self._tip = self._sent = _UNKNOWN
+        self._anchor = False
         self._due_ms = now_ms
         self._wait_ms = _FIRST_MS
         for turn in self._agent.turns:
@@ -86,6 +88,9 @@ class Link:
             self._greet(now_ms)
         if self._tip == _UNKNOWN:
             return self._hello(now_ms) if now_ms >= self._due_ms else None
+        if self._anchor:
+            due = now_ms >= self._due_ms
+            return self._gap(self._tip + 1, self._tip, now_ms) if due else None
         if self._upload_due(now_ms):
             return self._upload(now_ms)
         if self._tools:
@@ -101,7 +106,7 @@ class Link:
         """When `poll` may have something, or None."""
         if not self._online or self.trouble:
             return None
-        if self._tip == _UNKNOWN:
+        if self._tip == _UNKNOWN or self._anchor:
             return self._due_ms
         due = self._due_ms if self._sent > self._tip else self._linger_ms
         for turn in self._agent.turns:
@@ -181,7 +186,11 @@ class Link:
         return self._send(p, seq, h, now_ms)
 
     def _gap(self, first, last, now_ms):
-        """What the gateway wants next is no longer here, up to `last`."""
+        """What the gateway wants next is no longer here, up to `last`.
+
+        Without any such record it says that the chain goes on from this log's own hash: records
+        before `first` were damaged here, so that hash can't be the gateway's.
+        """
         h = self._agent.log.hash_at(last)
         p = self._start(6, wire.GAP).int(self._agent.epoch).int(first).int(last)
         return self._send(p.bin(self._tip_hash[: wire.ID]).bin(h), last, h, now_ms)
@@ -254,13 +263,14 @@ class Link:
         if tip > log.seq:
             self.trouble = "the gateway is ahead at record %d" % tip
             return
-        if tip == self._tip:
-            own = self._tip_hash
+        if tip == self._sent:
+            own = self._sent_hash
         else:
-            own = self._sent_hash if tip == self._sent else _hash_at(log, tip) or h
+            own = self._tip_hash if tip == self._tip else _hash_at(log, tip) or h
         if own[: wire.ID] != h:
-            self.trouble = "the gateway differs at record %d" % tip
+            self._differs(tip, h, now_ms)
             return
+        self._anchor = False
         self._tip, self._tip_hash = tip, own
         if self._sent <= tip:
             self._sent, self._sent_hash = tip, own
@@ -269,6 +279,15 @@ class Link:
             self._due_ms = now_ms
         if own is not h:  # else nothing was compared
             self._agent.confirmed(tip)
+
+    def _differs(self, tip, h, now_ms):
+        """The gateway's hash is another one than ours."""
+        if not self._agent.state.doubt:
+            self.trouble = "the gateway differs at record %d" % tip
+        elif not (self._anchor and self._tip == tip):  # else a timer repeats it
+            self._anchor = True
+            self._tip, self._tip_hash = tip, h
+            self._due_ms = now_ms
 
 
 def _hash_at(log, seq):

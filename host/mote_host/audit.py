@@ -47,7 +47,7 @@ def verify_replica(store: Store, device: str) -> Verdict:
     known = store.device(device)
     if known is None:
         raise DeviceError(f"{device}: the gateway has no log of it (mote devices lists them)")
-    gaps = {gap.first: gap for gap in store.gaps(device)}
+    gaps = store.gaps(device)
     h: bytes = genesis(device)
     seq = n = 0
     why = None
@@ -68,15 +68,15 @@ def verify_replica(store: Store, device: str) -> Verdict:
             why = f"it ends at record {seq}, its tip is {known.tip}"
         elif known.alarm:
             why = f"alarm: {known.alarm}"
-    return Verdict("replica", n, seq, h, why, gaps=tuple(gaps.values()))
+    return Verdict("replica", n, seq, h, why, gaps=tuple(gaps))
 
 
-def _over(gaps: dict[int, Gap], seq: int, h: bytes) -> tuple[int, bytes]:
-    """Where the chain goes on behind record `seq`: behind the gap there, if there is one."""
-    gap = gaps.get(seq + 1)
-    if gap is None or gap.before != h[:ID]:
-        return seq, h
-    return gap.last, gap.after
+def _over(gaps: list[Gap], seq: int, h: bytes) -> tuple[int, bytes]:
+    """Where the chain goes on behind record `seq`: behind the gaps there, if there are any."""
+    for gap in gaps:
+        if gap.first == seq + 1 and gap.before == h[:ID]:
+            seq, h = gap.last, gap.after
+    return seq, h
 
 
 def verify_log(path: Path, device: str | None, key: bytes | None) -> Verdict:

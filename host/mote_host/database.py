@@ -66,7 +66,7 @@ CREATE TABLE gaps (
     h_before BLOB NOT NULL,
     h_after BLOB NOT NULL,
     at_ms INTEGER NOT NULL,
-    PRIMARY KEY (device, first)
+    PRIMARY KEY (device, first, last)
 ) WITHOUT ROWID;
 CREATE TABLE declarations (
     hash BLOB NOT NULL,

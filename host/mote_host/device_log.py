@@ -103,8 +103,11 @@ def _gaps(walk: Walk, records: list[Record]) -> list[Gap]:
     gaps = [_told(hole, told) for hole in walk.holes]
     for record in told:
         f = record.fields
-        known = any(gap.told_by == record.seq for gap in gaps) or f["last"] in walk.frames
-        if not known:
+        shown = any(
+            gap.told_by == record.seq or gap.first <= f["first"] <= f["last"] <= gap.last
+            for gap in gaps
+        )
+        if not shown and f["last"] not in walk.frames:
             place = f["first"], f["last"], why_missing(record), record.seq
             gaps.append(Gap(*place, f["before"], f["after"]))
     return sorted(gaps, key=lambda gap: gap.first)

@@ -113,9 +113,10 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Records that are missing. `told_by` is the GAP record that tells of them, 0 for none.
+    """Records that are missing; none if `last` is before `first`.
 
-    `before` and `after` are the chain hashes around them; empty where nothing is known.
+    `told_by` is the GAP record that tells of them, 0 for none. `before` and `after` are the chain
+    hashes around them; empty where nothing is known.
     """
 
     first: int
@@ -126,6 +127,8 @@ class Gap:
     after: bytes = b""
 
     def __str__(self) -> str:
+        if self.first > self.last:
+            return f"the chain begins anew at record {self.first}: older ones were damaged"
         if self.first == self.last:
             return f"record {self.first} is missing: {self.why}"
         return f"records {self.first} to {self.last} are missing: {self.why}"

@@ -100,7 +100,11 @@ class Replica:
             if message.first - 1 == device.tip:
                 if device.tip_hash[: len(message.before)] == message.before:
                     place = name, message.first, message.last, message.before, message.after
-                    db.execute("INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)", (*place, now_ms))
+                    db.execute(
+                        "INSERT INTO gaps VALUES (?, ?, ?, ?, ?, ?)"
+                        " ON CONFLICT DO UPDATE SET h_after = excluded.h_after",
+                        (*place, now_ms),
+                    )
                     _move_tip(db, name, message.last, message.after)
                     gap = Gap(message.first, message.last, "its log does not have them any more")
                 else:

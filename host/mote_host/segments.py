@@ -7,7 +7,7 @@ checkpoint, each record, and each hole with its place.
 
 from binascii import crc32
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,8 +73,18 @@ class Walk(Recovery):
                 self._holes = (self._holes[1], False)
                 core._fold(n)
         self._take_stray()
+        self._forget_what_is_dropped()
+
+    def _forget_what_is_dropped(self) -> None:
+        """*oldest* may lie inside what was read: a header behind it may be damaged."""
         for seq in [seq for seq in self.frames if seq < self.oldest]:
             del self.frames[seq]
+        holes, self.holes = self.holes, []
+        for hole in holes:
+            if hole.first >= self.oldest:
+                self.holes.append(hole)
+            elif hole.last >= self.oldest:
+                self.holes.append(replace(hole, first=self.oldest, before=b""))
 
     def _keep(self, seq: int, h: bytes, kind: int, payload: memoryview) -> None:
         frame = len(payload).to_bytes(2, "big") + bytes([kind]) + (seq & 0xFFFF).to_bytes(2, "big")

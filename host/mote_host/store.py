@@ -153,7 +153,8 @@ class Store(Database):
         """What is missing in the replica: `before` has 16 bytes, `after` 32."""
         with self.reading() as db:
             rows = db.execute(
-                "SELECT first, last, h_before, h_after FROM gaps WHERE device = ? ORDER BY first",
+                "SELECT first, last, h_before, h_after FROM gaps WHERE device = ?"
+                " ORDER BY first, last",
                 (device,),
             ).fetchall()
             told = [

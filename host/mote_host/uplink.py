@@ -42,6 +42,8 @@ class Upload:
 class Missing:
     """Records `first`..`last` are no longer in the device's log.
 
+    If `last` is `first` - 1 none is missing, but the device can't know the hash before `first` any
+    more: of the records before it some are damaged.
     `before` is the beginning of the chain hash in front of them, `after` the one behind them.
     """
 
@@ -136,7 +138,7 @@ def _upload(u: Unpacker) -> Upload:
 
 def _missing(u: Unpacker) -> Missing:
     epoch, first = _number(u), _number(u, least=1)
-    return Missing(epoch, first, _number(u, least=first), _bytes(u, wire.ID), _bytes(u, _HASH))
+    return Missing(epoch, first, _number(u, least=first - 1), _bytes(u, wire.ID), _bytes(u, _HASH))
 
 
 def _complete(u: Unpacker) -> Complete:

@@ -42,7 +42,7 @@ class Connection:
             try:
                 self.stream.write(packet)
             except _TROUBLE:
-                pass  # MP: sends at once; the reader sees the same
+                self._close()  # MP: sends at once. The packet is lost, so begin again
 
     async def drain(self):
         """Wait until the kernel has what was written."""
@@ -50,7 +50,7 @@ class Connection:
             try:
                 await self.stream.drain()
             except _TROUBLE:
-                pass  # the reader sees the same, and ends the connection
+                self._close()
 
     async def run(self):
         """Never returns."""
@@ -68,27 +68,31 @@ class Connection:
         """One connection, from dialling to its end; True if it lasted."""
         began = self._now_ms()
         good = False
+        stream = None
         self._absent = True
         try:
-            self.stream = await self._dial()
-            self.stream.write(self.session.connect(self._now_ms()))
+            stream = self.stream = await self._dial()
+            stream.write(self.session.connect(self._now_ms()))
             # MP: the handshake of TLS happens here
-            await asyncio.wait_for(self.stream.drain(), _LONGEST_S)
+            await asyncio.wait_for(stream.drain(), _LONGEST_S)
             # A broker may meet a version that it does not know with silence.
-            await self._receive(self._patience_s)
+            await self._receive(stream, self._patience_s)
             self._patience_s = _PATIENCE_S
             good = self.session.connected
             while True:
-                await self._receive(self._silence_s)
+                await self._receive(stream, self._silence_s)
         except asyncio.TimeoutError:
-            self._absent = self.stream is None
+            self._absent = stream is None
             self._patience_s = min(2 * self._patience_s, _LONGEST_S)
             why = "no answer from the broker"
         except _TROUBLE as e:
             self._absent = self._absent and e.args[:1] != (_RESET,)
             why = "broker: %s" % _words(e)
         finally:
-            self._drop()
+            self.session.lost()
+            self._close()
+            if stream:
+                self._handler.offline()
         # One that ends at once is a reason to wait: a clone with our name may take turns with us.
         lasted = good and self._now_ms() - began >= _LASTING_MS
         if why != self._why or lasted:
@@ -96,8 +100,8 @@ class Connection:
         self._why = why
         return lasted
 
-    async def _receive(self, patience_s):
-        n = await asyncio.wait_for(self.stream.read(self._buf), patience_s)
+    async def _receive(self, stream, patience_s):
+        n = await asyncio.wait_for(stream.read(self._buf), patience_s)
         self._absent = False
         if n == 0:
             raise OSError(0, "the broker closed the connection")
@@ -112,13 +116,18 @@ class Connection:
                     from .reasons import reason  # only a failing connection loads it
 
                     raise OSError(event[1], "the broker says: %s" % reason(event[1]))
-                self._handler.event(event)
+                self._tell(event)
 
-    def _drop(self):
-        self.session.lost()
+    def _tell(self, event):
+        try:
+            self._handler.event(event)
+        except _TROUBLE as e:  # not the network's, so another connection is no remedy
+            raise RuntimeError("%s: %s" % (type(e).__name__, e))
+
+    def _close(self):
+        """Close the stream, once; whoever reads from it hears of that."""
         stream, self.stream = self.stream, None
         if stream:
-            self._handler.offline()
             try:
                 stream.close()
             except _TROUBLE:

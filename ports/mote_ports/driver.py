@@ -103,7 +103,7 @@ class Driver:
     # -- the loop
 
     async def _work(self):
-        while True:
+        while not self._stop.is_set():
             self._wake.clear()
             self._pump()
             if self._online:  # before that, the connection drains: one at a time may

@@ -1,4 +1,4 @@
-"""A small MQTT broker (5.0 and 3.1.1) in memory, with the model of the gateway behind it. Portable.
+"""A small MQTT broker (5.0, 3.1.1) in memory, with the model of the gateway behind it. Portable.
 
 What a device publishes on `up` goes to the gateway at once, and the gateway's answers come back
 on `dn`; answers on `out` are collected. `dial()` gives the device's end of a connection, a Stream
@@ -12,7 +12,6 @@ from helpers import DEVICE
 from mote.mqtt.packets import Reader, Writer
 
 _TOPIC = "mote/" + DEVICE + "/"
-_CONNACK = (b"\x20\x02\0\0", b"\x20\x03\0\0\0")  # of 3.1.1, of 5.0
 
 
 class Broker:
@@ -32,6 +31,7 @@ class Broker:
         self.down = False  # nobody listens
         self.deaf = False  # answers are not acknowledged
         self.absent = False  # the gateway is away
+        self.properties = b""  # of CONNACK in 5.0
         self.stream = None
         self._asks = {}  # packet id -> payload
         self._pid = 0
@@ -90,7 +90,8 @@ class Broker:
         if kind == 1:
             reader.text()
             self._v5 = reader.uint(1) - 4
-            self._send(_CONNACK[self._v5])
+            found = bytes([len(self.properties)]) + self.properties if self._v5 else b""
+            self._send(bytes([0x20, 2 + len(found), 0, 0]) + found)
         elif kind == 3:
             self._take_publish(head, reader)
         elif kind == 4:
@@ -179,19 +180,21 @@ class Stream:
         """Give bytes to the broker."""
         if self._over:
             raise OSError(32, "broken pipe")
-        self._sent += bytes(data)
-        reader = Reader(memoryview(self._sent))
+        sent = self._sent + bytes(data)
+        reader = Reader(memoryview(sent))
         at = 0
-        while len(self._sent) - at >= 2:
-            reader.start(at + 1, len(self._sent))
-            size = reader.varint()
-            start = len(self._sent) - reader.left()
-            if start + size > len(self._sent):
-                break
-            reader.start(start, start + size)
-            head, at = self._sent[at], start + size
-            self._broker.take(head, reader)
-        self._sent = self._sent[at:]
+        try:
+            while len(sent) - at >= 2:
+                reader.start(at + 1, len(sent))
+                size = reader.varint()
+                start = len(sent) - reader.left()
+                if start + size > len(sent):
+                    break
+                reader.start(start, start + size)
+                head, at = sent[at], start + size
+                self._broker.take(head, reader)
+        finally:
+            self._sent = sent[at:]
 
     async def drain(self):
         """All is with the broker already."""

@@ -15,8 +15,9 @@ TEXT = pack_reply([], "done " * 300)
 class Gateway:
     """Keeps a replica, checks its chain, and answers requests with scripted replies.
 
-    Of records that the device has no more, `frames` and `hashes` have None. `script` is a list of (bytes, calls, tokens), ("busy", ms) or ("fail", why), one for each new
-    request in turn; a stored reply is sent again for the same id. What goes down is in `out`.
+    Of records that the device has no more, `frames` and `hashes` have None. `script` is a list of
+    (bytes, calls, tokens), ("busy", ms) or ("fail", why), one for each new request in turn; a
+    stored reply is sent again for the same id. What goes down is in `out`.
     """
 
     def __init__(self, script=()):
@@ -98,8 +99,9 @@ class Gateway:
     def _take_gap(self, u):
         u.int()
         first, last, before, h = u.int(), u.int(), bytes(u.bin()), bytes(u.bin())
-        if self._fits(first, before) and last > len(self.frames):
+        if self._fits(first, before) and last >= len(self.frames):
             assert first == len(self.frames) + 1, "a gap where the replica has records"
+            self.hashes[first - 1] = h  # an empty one: the chain begins anew
             self.gaps.append((first, last))
             self.frames.extend([None] * (last - first + 1))
             self.hashes.extend([None] * (last - first) + [h])

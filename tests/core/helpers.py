@@ -114,10 +114,13 @@ def bench_tools(runs):
 class Bench:
     """A device on a chip: opens its log, performs effects, keeps what was published.
 
-    Every `Bench` on the same chip is the next life of the same device.
+    Every `Bench` on the same chip is the next life of the same device. `prepare(bench)` is called
+    before the agent is opened.
     """
 
-    def __init__(self, chip, runs=None, now_ms=0, limits=None, record_bytes=1024):
+    def __init__(
+        self, chip, runs=None, now_ms=0, limits=None, record_bytes=1024, prepare=lambda b: None
+    ):
         self.chip = chip
         self.runs = [] if runs is None else runs
         self.published = []  # (seq of the ASK, seq of the ANSWER), (session, id, how, text)
@@ -129,6 +132,7 @@ class Bench:
         self.now_ms = now_ms
         self.log = make_log(chip, record_bytes)
         self.agent = Agent(self.log, bench_tools(self.runs), limits or Limits())
+        prepare(self)
         self.agent.open(now_ms, b"12345678", ["pump"], "test")
 
     def ask(self, text="do it", session="s", name="a1"):

@@ -95,7 +95,8 @@ def dump(state):
     turns = [tuple([getattr(turn, name) for name in TURN_STATE]) for turn in state.turns]
     rows = [tuple(row) for rows in (state.seen, state.sessions, state.facts) for row in rows]
     mine = (state.seq, state.epoch, state.unix_s, state.doubt, state.forgot)
-    return mine, turns, rows, state.limits.values()
+    # no method of the product: what is raised in one on purpose must not be raised in here
+    return mine, turns, rows, [getattr(state.limits, name) for name in Limits._NAMES]
 
 
 class World:
@@ -368,7 +369,7 @@ class Life:
         world = self.world
         for number in world.asked[-4:]:
             if number not in world.heard and (repeat or number not in world.took):
-                self.ask(number)
+                self._ask_patiently(number)
         self.close()
         for number in world.asked:
             hold("answer", number in world.heard, "ask %d has none" % number)
@@ -381,6 +382,22 @@ class Life:
             self.round(n)
         self.log.sync()
         self._check_chain()
+
+    def go_on(self):
+        """The same after an exception that the agent got over: what was due is due again."""
+        agent = self.agent
+        turn = agent.state.turn(agent.at)
+        if turn and not turn.answer:
+            agent.end(turn.seq, OUT)
+        agent.publish_again()
+        self.recover()
+
+    def _ask_patiently(self, number):
+        try:
+            self.ask(number)
+        except Refused:  # the turns that are open need what room there is
+            self.close()
+            self.ask(number)
 
     def _check_facts(self):
         known = {}

@@ -45,25 +45,27 @@ def record(b, kind, *fields):
 
 
 def busy(chip, after, lives=4, record_bytes=1024):
-    """Live `lives` lives; `after(b, seq, h, kind, payload)` is called behind each record."""
+    """Live `lives` lives; `after(b, seq, h, kind, payload)` is called behind each new record."""
+    newest = [0]
+
+    def listen(b):
+        fold = b.agent.state.fold
+
+        def listening(seq, h, kind, payload):
+            payload = bytes(payload)
+            fold(seq, h, kind, payload)
+            if seq > newest[0]:
+                newest[0] = seq
+                after(b, seq, h, kind, payload)
+
+        b.agent.state.fold = listening
+
     for life in range(lives):
-        b = Bench(chip, limits=few(), record_bytes=record_bytes)
-        after(b, b.log.seq, b.log.head, r.BOOT, bytes(b.log.frame(b.log.seq)[5:]))
-        _listen(b, after)
+        b = Bench(chip, limits=few(), record_bytes=record_bytes, prepare=listen)
+        b.log.room = lambda keep: 1 << 20  # the ring is small, but so are the turns
         (_first, _second, _third, _more)[min(life, 3)](b, life)
         b.agent.confirmed(b.log.seq)
         b.log.sync()
-
-
-def _listen(b, after):
-    fold = b.agent.state.fold
-
-    def listening(seq, h, kind, payload):
-        payload = bytes(payload)
-        fold(seq, h, kind, payload)
-        after(b, seq, h, kind, payload)
-
-    b.agent.state.fold = listening
 
 
 def _first(b, _):

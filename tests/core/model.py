@@ -79,6 +79,8 @@ class Model:
         self.told = {}  # number of an ask: the answer that was published
         self.ran = {}  # (request id, index): how often that call was started
         self.confirmed = 0  # the newest record that the gateway ever had
+        self.bounded = False  # all records since the newest ask were foreseen when it was accepted
+        self.foreseen = []  # the gaps before that
         self.spoilt = set()  # ids of requests whose reply did not arrive as it was sent
         self._replies = replies
         self._derive()
@@ -125,7 +127,10 @@ class Model:
 
     def covered(self, log):
         """What is no longer kept was confirmed, or there is a gap record about it."""
-        gaps = self.gaps + ([log.owed[:2]] if log.owed else [])
+        gaps = self.gaps + ([tuple(log.owed[:2])] if log.owed else [])
+        if self.bounded and not self.limits.drop:
+            assert gaps == self.foreseen, "the log took an ask that it had no room for"
+        self.foreseen = gaps
         for seq in range(self.confirmed + 1, log.oldest()):
             assert any(first <= seq <= last for first, last in gaps), f"record {seq} vanished"
 

@@ -90,6 +90,8 @@ def fill_up(unit):
         try:
             seq = b.ask("x" * 768, "s", "")
         except Refused:
+            assert b.log.oldest() == 1, "nothing went that nobody has"
+            assert r.GAP not in kinds(b)
             return n
         b.settle()
         use_all(b, seq)

@@ -46,7 +46,8 @@ if _MICROPYTHON:
     class _Queue:
         """Stands in for the queue of sockets: there are none."""
 
-        map = {0: None}
+        def __init__(self):
+            self.map = {0: None}  # there is something to wait for: the clock
 
         def wait_io_event(self, dt):
             if dt < 0:

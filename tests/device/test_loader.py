@@ -7,11 +7,11 @@ from helpers import raises
 from mote_device.config import ConfigError
 from mote_device.loader import load_tools
 
-_TOOL = '''from mote.tools import READ, tool
+_TOOL = """from mote.tools import READ, tool
 @tool("Roll.", READ%s)
 def %s():
     return 4
-'''
+"""
 
 
 def _folder():

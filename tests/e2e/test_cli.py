@@ -138,7 +138,11 @@ def test_an_edited_log_is_found(site: Site, runtime: Runtime) -> None:
     assert "NOT verified" in site.mote("audit", "verify", f"./{DEVICE}", code=1)
     # the daemon says so too, and stays
     command = runtime.command(site.folder / DEVICE / "moted.toml")
-    site.start(command, b"damaged at offset", **runtime.environment())
+    site.start(command, b"damaged before offset", **runtime.environment())
+    # it goes on: what is damaged is on record, at the device and at the gateway
+    assert " C" in site.mote("ask", DEVICE, "read the temperature")
+    assert "damaged" in site.mote("log", DEVICE)
+    assert "begins anew" in site.mote("audit", "verify", DEVICE)
 
 
 def test_cancel_ends_the_turn_and_stops_the_tool(site: Site, runtime: Runtime) -> None:
@@ -235,7 +239,7 @@ def test_moted_explains_itself_and_its_configuration(site: Site, runtime: Runtim
     site.mote("enroll", DEVICE, "--out", DEVICE)
     config = site.folder / DEVICE / "moted.toml"
     done = moted("--config", str(config), "--check")
-    assert (done.returncode, "5 tools" in done.stdout) == (0, True), done.stderr
+    assert (done.returncode, "7 tools" in done.stdout) == (0, True), done.stderr
     assert not (site.folder / DEVICE / "world.json").exists(), "--check wrote something"
     text = config.read_text()
     for bad, said in (

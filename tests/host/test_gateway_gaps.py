@@ -1,5 +1,7 @@
 """Records that a device lost before the gateway had them: the replica goes on behind them."""
 
+import asyncio
+import json
 import logging
 
 import pytest
@@ -60,6 +62,47 @@ async def test_the_replica_goes_on_behind_what_was_dropped(bench, lossy, caplog)
     assert lossy.link.trouble is None
 
 
+async def test_damage_in_what_the_replica_has_begins_the_chain_anew(bench, fern):
+    bench.provider.script = [Reply("It is dry."), Reply("Still dry.")]
+    await bench.turn(fern, "how is the soil?")
+    await bench.sync(fern)
+    had = bench.tip(fern)
+    fern.ask("to be cut off")
+    fern.settle()
+    data = fern.medium.data[0]
+    at = bytes(data).find(b"how is the soil")
+    data[at] ^= 1
+    fern.boot()
+    assert fern.agent.state.doubt
+    assert (await bench.turn(fern, "how is the soil?"))[3] == "Still dry."
+    assert fern.link.trouble is None
+    await bench.sync(fern)
+    assert not fern.agent.state.doubt, "the gateway confirmed what came behind the damage"
+    known = bench.store.device("fern")
+    assert (known.tip_hash, known.alarm) == (fern.agent.log.head, None)
+    verdict = verify_replica(bench.store, "fern")
+    assert verdict.verified, verdict.why
+    assert [str(gap) for gap in verdict.gaps] == [
+        f"the chain begins anew at record {had + 1}: older ones were damaged"
+    ]
+
+
+async def test_the_commands_show_the_gap(bench, lossy, mote):
+    await bench.sync(lossy)
+    talk(lossy, 200)
+    await bench.sync(lossy)
+    (gap,) = bench.store.gaps("fern")
+    assert str(gap).endswith("are missing: dropped before the gateway had them")
+    code, out = await asyncio.to_thread(mote, "devices", "--json")
+    (row,) = json.loads(out)["devices"]
+    assert (row["gaps"], row["alarm"]) == ([str(gap)], None)
+    assert "dropped" in (await asyncio.to_thread(mote, "devices"))[1]
+    code, out = mote("audit", "verify", "fern")
+    assert code == 0
+    assert f"  {gap}\n" in out
+    assert f"-- {gap} --\n" in mote("log", "fern")[1]
+
+
 async def test_a_replica_with_a_gap_is_replayed(bench, lossy):
     bench.provider.script = [Reply("one"), Reply("two"), Reply("three")]
     await bench.turn(lossy, "before the gap")
@@ -78,6 +121,26 @@ async def test_a_replica_with_a_gap_is_replayed(bench, lossy):
     # those before the gap (a request and an answer) and those behind the restart
     assert (unsure.compared, sure.compared) == (2, 4)
     assert sure.state.epoch == 2
+
+
+async def test_the_replica_goes_on_behind_damage(bench, fern):
+    bench.provider.script = [Reply("here"), Reply("here too")]
+    await bench.turn(fern, "before")
+    await bench.sync(fern)
+    lost = fern.ask("what goes bad")
+    fern.agent.cancel(None)
+    fern.settle()
+    fern.agent.log.sync()
+    cells = fern.medium.data[0]
+    cells[cells.find(b"what goes bad")] ^= 1
+    fern.boot()
+    assert (await bench.turn(fern, "behind"))[3] == "here too"
+    await bench.sync(fern)
+    (gap,) = bench.store.gaps("fern")
+    assert (gap.first, gap.last, gap.why) == (lost, lost, "damaged")
+    verdict = verify_replica(bench.store, "fern")
+    assert (verdict.verified, verdict.head) == (True, fern.agent.log.head)
+    assert fern.link.trouble is None
 
 
 async def test_a_gap_outlives_the_devices_being_set_aside(bench, lossy):

@@ -111,6 +111,38 @@ def test_what_the_log_raises_ends_the_run_and_the_next_life_goes_on():
     assert bed.broker.answers("1") == DONE
 
 
+def test_a_packet_that_can_not_be_sent_is_made_up_for_by_the_next_connection():
+    bed = Bed(TURN)
+    take = bed.broker.take
+    left = [0]
+
+    def count(head, reader):
+        left[0] -= 1
+        if not left[0]:
+            raise OSError(12, "no memory for a segment")
+        take(head, reader)
+
+    bed.broker.take = count
+    for n in range(2, 22):
+        left[0] = n
+        bed.gateway.script = list(TURN)
+        bed.broker.ask("do it", str(n))
+        before = virtual.now_ms()
+        bed.run(bed.answered(n - 1))
+        assert virtual.now_ms() - before < 30000
+        assert bed.broker.answers(str(n)) == DONE
+        bed.broker.outs = bed.broker.outs[: n - 1]
+    assert bed.runs == [("look", 1), ("pour", 2)] * 20
+
+
+def test_where_nobody_can_acknowledge_an_answer_is_sent_once():
+    bed = Bed(TURN)
+    bed.broker.properties = b"\x24\0"  # Maximum QoS
+    bed.broker.ask("do it", "1")
+    bed.run(bed.answered())
+    assert len(bed.broker.outs) == 1
+
+
 async def _answered_in_spite_of(bed, n, kind):
     await bed.until(lambda: bed.broker.states)
     last = bed.chip.operations + n

@@ -32,7 +32,7 @@ _WORLD = tuple(str(ROOT / "tests/core" / name) for name in ("broker.py", "gatewa
 
 
 class Model(Gateway):
-    """A gateway whose model orders three calls, and says something when their results are there."""
+    """A gateway whose model orders three calls, and says something when it has their results."""
 
     def choose(self):
         results = 0
@@ -72,7 +72,7 @@ class Fault:
             return self._line
         self._left -= 1
         if self._left < 0 and not self.struck and not _in_world(frame):
-            self.struck = "%s:%d" % (Path(place[0]).name, place[1])
+            self.struck = f"{Path(place[0]).name}:{place[1]}"
             raise self._error("thrown in")
         return self._line
 
@@ -115,7 +115,7 @@ def strike(moment, error):
             house.check()
         except Exception as e:
             raise AssertionError(
-                "moment %d, %s at %s: %r" % (moment, error.__name__, fault.struck, e)
+                f"moment {moment}, {error.__name__} at {fault.struck}: {e!r}"
             ) from e
     return fault.struck
 
@@ -138,5 +138,5 @@ def run(report):
             place = strike(moment, error)
             struck += 1
             if struck % 100 == 0:
-                report("%d faults, last %s at %s" % (struck, error.__name__, place))
+                report(f"{struck} faults, last {error.__name__} at {place}")
     return struck

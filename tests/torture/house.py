@@ -13,12 +13,13 @@ from pathlib import Path
 
 import virtual
 from broker import Broker
-from chip import Chip
 from gateway import Gateway
 from helpers import DEVICE, KEY, Random, bench_tools, chain_holds, opened
 from mote_device import daemon as module
 from mote_device.config import load_config
 from mote_device.daemon import Daemon
+
+_PATIENCE_MS = 1200000
 
 _CONFIG = """
 [device]
@@ -47,7 +48,6 @@ class House:
     def __init__(self, folder, gateway=None, chip=None, log="", segments=6, segment_kib=20):
         self.runs = []  # (tool, n)
         self.said = []
-        self.opened = 0
         self.gateway = gateway or Gateway()
         self.broker = Broker(self.gateway)
         self.chip = chip
@@ -55,14 +55,14 @@ class House:
         self.daemon = None
         self.tools = bench_tools(self.runs)
         self._random = Random(5)
-        self._log = _CONFIG % (DEVICE, segments, segment_kib, log)
+        self._config = _CONFIG % (DEVICE, segments, segment_kib, log)
         self._saved = []
 
     def __enter__(self):
         key = self.folder / "key"
         key.write_text(KEY.hex())
         key.chmod(0o600)
-        (self.folder / "moted.toml").write_text(self._log)
+        (self.folder / "moted.toml").write_text(self._config)
         self._patch(module, "now_ms", virtual.now_ms)
         self._patch(module, "exit_signals", lambda stop: None)
         self._patch(module, "connect", self._connect)
@@ -109,12 +109,12 @@ class House:
             self.daemon._stop()
             await task
 
-    async def until(self, true, most_ms=900000):
-        """Wait for it. Fails if it takes longer than `most_ms`, virtual."""
+    async def until(self, true, step_s=0.05):
+        """Wait for it, looking at every `step_s`. Fails after 20 minutes, virtual."""
         begun = virtual.now_ms()
         while not true():
-            assert virtual.now_ms() - begun < most_ms, "it does not come: %s" % self.said[-3:]
-            await asyncio.sleep(0.05)
+            assert virtual.now_ms() - begun < _PATIENCE_MS, f"it does not come: {self.said[-3:]}"
+            await asyncio.sleep(step_s)
 
     async def asked(self, name, text="do it"):
         """Ask, again while it is refused; returns (status, text) once the turn is closed."""

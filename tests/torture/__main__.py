@@ -1,0 +1,81 @@
+"""Runs the exhaustive tests: `python -m tests.torture [cuts | raises] ...`, all if none is named.
+
+Progress is on standard error, a table of numbers on standard output. The exit code is 1 if
+anything was not as promised.
+"""
+
+import argparse
+import dataclasses
+import json
+import multiprocessing
+import sys
+from pathlib import Path
+
+from tests.torture import cutting, raising
+
+_WORDS = "medium", "unit", "moments", "planned", "tried", "second", "lost", "once", "seconds"
+_PROCESSES = 2
+
+
+def main(arguments: list[str]) -> int:
+    """Run what the command line names; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=["cuts", "raises"])
+    parser.add_argument("--seconds", type=float, help="of CPU time for each medium and unit")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="where the numbers are written as well")
+    given = parser.parse_args(arguments)
+    numbers: dict[str, object] = {}
+    broken = 0
+    if given.what != "raises":
+        tallies = cut_all(given.seconds, given.seed, sys.stderr.isatty())
+        numbers["cuts"] = [dataclasses.asdict(tally) for tally in tallies]
+        broken += _show(tallies)
+    if given.what != "cuts":
+        raised = raising.run(given.seconds, given.seed)
+        numbers["raises"] = dataclasses.asdict(raised)
+        broken += raised.broken
+        print(f"exceptions: {raised.tried} of {raised.lines} lines, {raised.broken} broken")
+        for example in raised.examples:
+            print(f"  {example}")
+    if given.json:
+        given.json.write_text(json.dumps(numbers, indent=1) + "\n")
+    return 1 if broken else 0
+
+
+def cut_all(seconds: float | None, seed: int, shown: bool = False) -> list[cutting.Tally]:
+    """The cuts on all media with all units, two processes at a time."""
+    jobs = [(medium, unit, seconds, seed, shown) for medium, unit in cutting.SUBJECTS]
+    with multiprocessing.get_context("spawn").Pool(_PROCESSES) as pool:
+        return pool.starmap(_cut, jobs, chunksize=1)
+
+
+def _cut(medium: str, unit: int, seconds: float | None, seed: int, shown: bool) -> cutting.Tally:
+    def progress(tally: cutting.Tally) -> None:
+        share = (tally.tried - tally.second) / max(1, tally.planned)
+        text = f"{medium} {unit}: {tally.tried} cuts, {share:.1%} of the first ones, "
+        text += f"{tally.lost} lost, {tally.once} repeated"
+        print(text, file=sys.stderr, end="\r" if shown else "\n", flush=True)
+
+    every = progress if shown else lambda tally: None
+    tally = cutting.run(medium, unit, seconds, seed, every)
+    progress(tally)
+    return tally
+
+
+def _show(tallies: list[cutting.Tally]) -> int:
+    print("  ".join(f"{word:>8}" for word in _WORDS))
+    for tally in tallies:
+        values = dataclasses.asdict(tally) | {"seconds": round(tally.seconds)}
+        print("  ".join(f"{values[word]:>8}" for word in _WORDS))
+    for tally in tallies:
+        for example in tally.examples:
+            print(f"{tally.medium} {tally.unit}: {example}")
+    tried, took = sum(t.tried for t in tallies), sum(t.seconds for t in tallies)
+    broken = sum(t.lost + t.once for t in tallies)
+    print(f"{tried} cuts in {took:.0f} s of CPU time, {broken} not survived")
+    return broken
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
