@@ -10,7 +10,7 @@ perhaps behind it: then every method raises LogError, and the log is to be opene
 
 from . import records as r
 from .body import Body, Reply
-from .gate import Gate, Refused
+from .gate import Gate, Refused, cut
 from .log import LogError, Lost
 from .lookup import FACT_KEY, FACT_VALUE, GONE, answer_at, ask_at, fact_at, newest_ask, reason_at
 from .msgpack import FormatError, Packer
@@ -109,13 +109,13 @@ class Agent:
     def _carry(self):
         """Record what a dropped segment leaves behind: a gap, and facts to take along."""
         log = self.log
-        while log.owed:
-            gap = log.owed
+        gap = log.owed
+        if gap:
             self._start(5)
             for field in gap:
                 self._packer.value(field)
             self._record(r.GAP)
-            if log.owed is gap:  # else this very record has begun another segment
+            if log.owed is gap:  # else this very record has begun another segment: the next time
                 log.owed = None
         for key, seq in self.state.facts[:]:
             if seq < log.oldest():
@@ -143,6 +143,7 @@ class Agent:
         key = key_of(name) if name else None
         for entry in state.seen:
             if key and entry[0] == key:
+                self.log.sync()  # it was raised out of here before, perhaps
                 self._answer_again(entry)
                 return entry[1]
         gate.admit(text, session, name, now_ms, self.turns, self.log)
@@ -195,13 +196,13 @@ class Agent:
 
     def fail(self, turn, text):
         """The gateway can't answer the request that `turn` waits for."""
-        self._start(2).int(turn.req).str(_cut(text, self.limits.result_bytes))
+        self._start(2).int(turn.req).str(cut(text, self.limits.result_bytes))
         self._append(r.FAIL)
 
     def result(self, turn, status, text):
         """The call of `turn` ended. Text over the limit is cut, and the cut marked."""
         self.at = turn.seq
-        text = _cut(text, self.limits.result_bytes)
+        text = cut(text, self.limits.result_bytes)
         self._start(4).int(turn.req).int(turn.index).int(status).str(text)
         self._append(r.RESULT)
 
@@ -221,8 +222,10 @@ class Agent:
             self._start(4).int(seq).int(r.FAILED).int(0).value(why)
             self._append(r.ANSWER)
             self.log.sync()
-        elif turn and self._endable(turn):
-            self._start(2).int(seq).str(_cut(why, self.limits.result_bytes))
+        elif turn and turn.ending:
+            turn.issued = False  # its tool was to be stopped, and that was not recorded
+        elif turn:
+            self._start(2).int(seq).str(cut(why, self.limits.result_bytes))
             self._append(r.END)
 
     def confirmed(self, seq):
@@ -318,6 +321,7 @@ class Agent:
                     if effect is None:
                         continue
                     return effect
+                self.log.sync()
                 turn.issued = True
                 return (PUBLISH, turn.seq, turn.answer) if due == PUBLISH else (STOP, turn)
         return None
@@ -356,8 +360,8 @@ class Agent:
             return None
         if not turn.running:
             self._append(r.START)
-            if tool.effect == r.ONCE:
-                self.log.sync()
+        if tool.effect == r.ONCE:
+            self.log.sync()
         turn.issued = True
         if turn.interrupted:
             self._resumed.append(turn.seq)
@@ -392,14 +396,3 @@ class Agent:
             session, name = turn.session, name or turn.key.hex()
         how, text = answer_at(self.log, answer)
         return session, name, how, text
-
-
-def _cut(text, most):
-    """`text` in at most `most` bytes of UTF-8, with a mark where it was cut."""
-    data = text.encode()
-    if len(data) <= most:
-        return text
-    end = most - 24
-    while data[end] & 0xC0 == 0x80:  # not inside a character
-        end -= 1
-    return "%s [cut, was %d bytes]" % (str(data[:end], "utf-8"), len(data))

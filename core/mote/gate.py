@@ -1,4 +1,7 @@
-"""What stands before the log: which asks are taken. A refused ask costs no flash."""
+"""What stands before the log: which asks are taken, how much of a text is.
+
+A refused ask costs no flash.
+"""
 
 from .const import const
 
@@ -60,3 +63,14 @@ class Gate:
         """The oldest record that must stay: of an open turn, or one the gateway lacks."""
         keep = turns[0].seq if turns else log.seq + 1
         return keep if self._limits.drop else min(keep, log.acked + 1)
+
+
+def cut(text, most):
+    """`text` in at most `most` bytes of UTF-8, with a mark where it was cut."""
+    data = text.encode()
+    if len(data) <= most:
+        return text
+    end = most - 24
+    while data[end] & 0xC0 == 0x80:  # not inside a character
+        end -= 1
+    return "%s [cut, was %d bytes]" % (str(data[:end], "utf-8"), len(data))

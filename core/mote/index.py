@@ -5,7 +5,7 @@ from array import array
 from .const import const
 from .segments import ITEMS, LAST, Lost, ahead, chain, chain_gap
 
-_MARKS = const(32)  # places remembered, one every eighth record
+_MARKS = const(32)  # places remembered, one for every eight records
 
 
 class Index:
@@ -18,27 +18,26 @@ class Index:
         self.ring = []
         self._segments = segments
         self._marks = array("I", [0] * (3 * _MARKS))
-        self._last = (0, 0, 0)  # sequence, segment, offset of the frame read last
+        self._last = (0, 0, 0, -1)  # sequence, segment, offset, run of the frame read last
 
     def mark(self, seq, segment, at):
-        """Record `seq` lies there."""
-        if not seq & 7:
-            i = (seq >> 3) % _MARKS * 3
-            marks = self._marks
-            marks[i], marks[i + 1], marks[i + 2] = seq, segment, at
+        """Record `seq` lies there, the first one of a sync."""
+        i = (seq >> 3) % _MARKS * 3
+        marks = self._marks
+        marks[i], marks[i + 1], marks[i + 2] = seq, segment, at
 
     def frame(self, seq, newest):
         """A view of record `seq`'s frame, `newest` being the last there is. Raises Lost."""
         n = self._find(seq) if self.ring and self.ring[0][0] <= seq <= newest else 0
         if not n:
             raise Lost("record %d is not in the log" % seq)
-        _, segment, at = self._last
+        _, segment, at, _ = self._last
         return self._segments.window(segment, at, n)
 
     def _find(self, seq):
         """The length of record `seq`'s frame, its place in `_last`; 0 if it is not there."""
         segments = self._segments
-        near, segment, at = self._near(seq)
+        near, segment, at, run = self._near(seq)
         found = [near, 0]
 
         def visit(at, n):
@@ -47,22 +46,26 @@ class Index:
                 return False
             found[0] += ahead(frame[3] << 8 | frame[4], found[0])
             if found[0] == seq:
-                self._last = (seq, segment, at)
+                self._last = (seq, segment, at, segments.run)
                 found[1] = n
             return found[0] >= seq
 
-        segments.walk(segment, at, segments.seed(segment), visit)
+        segments.walk(segment, at, segments.seed(segment), visit, run)
         return found[1]
 
     def _near(self, seq):
-        """(sequence, segment, offset) of a known record at or before `seq`, in its segment."""
+        """(sequence, segment, offset, run) of a known record up to `seq`, in its segment."""
         first, segment = self._segment_of(seq)
-        best = (first, segment, self._segments.begin())
-        i = (seq >> 3) % _MARKS * 3
-        for mark in (self._last, tuple(self._marks[i : i + 3])):
+        best = (first, segment, self._segments.begin(), -1)
+        for mark in (self._last, self._marked(seq), self._marked(seq - 8)):
             if mark[1] == segment and best[0] <= mark[0] <= seq:
                 best = mark
         return best
+
+    def _marked(self, seq):
+        i = (seq >> 3) % _MARKS * 3
+        marks = self._marks
+        return marks[i], marks[i + 1], marks[i + 2], -1
 
     def _segment_of(self, seq):
         best = self.ring[0]

@@ -208,8 +208,9 @@ class Log:
         struct.pack_into(">HBH", out, at, n, kind, seq & 0xFFFF)
         out[at + HEAD : end] = payload
         h = chain(self.head, out[at:end])
-        self._close(at, end, self._seed)
-        self._index.mark(seq, tail.tail, tail.at + at)
+        self._close(at, end, int.from_bytes(out[at - 4 : at], "big") if at else self._seed)
+        if not at:
+            self._index.mark(seq, tail.tail, tail.at)
         # in one statement, as everywhere here: an exception leaves all of it undone
         self.seq, self.head, tail.pending = seq, h, at + size
         return seq
@@ -265,11 +266,12 @@ class Log:
             except LogError:
                 self._kept.append(segment)
         tail, seed = self._segments, self._writer.seed
-        frame = 0
+        frame, run = 0, seed
         while frame < tail.pending:  # what was to be programmed elsewhere
             end = frame + HEAD + (tail.out[frame] << 8 | tail.out[frame + 1])
-            self._close(frame, end, seed)
+            self._close(frame, end, run)
             frame = end + 4
+            run = int.from_bytes(tail.out[end:frame], "big")
         ring = self._index.ring[:]
         ring.append((first, segment))
         base = segment if state else self._base

@@ -175,13 +175,23 @@ class Recovery:
             elif not found.whole:
                 self.note(segment, "damaged checkpoint")
             else:
-                self._whole[segment] = found
                 if newest:
                     newest = False
                     self.oldest, self.acked, self.owed = found.log[5:8]
+                    if self._torn(segment, found.records):
+                        self.live.pop(n)  # full, and what it dropped is still to be carried on
+                        continue
+                self._whole[segment] = found
                 if found.log[8]:
                     return n
         return -1
+
+    def _torn(self, segment, at):
+        """True if no record stands from there on, and something else does."""
+        segments = self._segments
+        if segments.written(segment, at) == segments.size:
+            return False
+        return self._more(segment, segments.origin(segment)[0]) < 0
 
     def _more(self, segment, first):
         return self._newest(segment, self._segments.seed(segment), first)

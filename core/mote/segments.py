@@ -2,7 +2,9 @@
 
 Theory of operation. A frame is `length, kind, sequence, payload, CRC-32`; FORMAT.md has the bytes.
 A segment's CRCs are seeded with its header, so that neither an older life of the segment nor a
-payload that looks like a frame passes for one. What is no frame is padding, the erased rest, or
+payload that looks like a frame passes for one. In a sync of several frames each is seeded with the
+CRC of the one before: if the power goes while they are written, in whatever order the medium
+writes them, none counts behind one that is torn. What is no frame is padding, the erased rest, or
 bytes that were torn or damaged: the next frame is looked for at every byte, since frames of one
 sync are not aligned.
 
@@ -91,6 +93,8 @@ class Segments:
         self.at = 0  # the offset where it goes on,
         self.out = memoryview(bytearray(align(record_bytes + OVERHEAD, self.unit)))
         self.pending = 0  # and the bytes of `out` that will lie there
+        self.run = -1  # while walking
+        self._crc = 0  # of the frame that was looked at last
 
     def forget(self):
         """The medium has changed."""
@@ -156,27 +160,44 @@ class Segments:
         if n + 4 > room:
             return 0
         view = self.window(segment, at, n + 4)
-        return n if crc32(view[:n], seed) == int.from_bytes(view[n : n + 4], "big") else 0
+        self._crc = crc32(view[:n], seed)
+        return n if self._crc == int.from_bytes(view[n : n + 4], "big") else 0
 
-    def walk(self, segment, at, seed, visit):
+    def walk(self, segment, at, seed, visit, run=-1):
         """Call `visit(at, n)` for each frame from `at` on, until it returns True.
 
-        `n` is its length without the CRC. Returns that frame's place, or else where writing may
-        go on.
+        `n` is its length without the CRC; `run`, here and as an attribute when `visit` is called,
+        is what its CRC begins with if that is not the segment's seed: the CRC of the frame before
+        it, of the same sync. Returns that frame's place, or else where writing may go on.
         """
         end = at
+        self.run = run
         while at < self.size:
-            n = self.frame_at(segment, at, seed)
+            n = self._next(segment, at, seed)
             if n:
+                crc = self._crc
                 if visit(at, n):
                     return at
+                self.run = crc
                 at = end = at + n + 4
                 continue
+            self.run = -1
             # no frame begins with 0xFF: padding, the erased rest, or what was torn or damaged
             at = self.written(segment, at)
             if at < self.size and not self.frame_at(segment, at, seed):
-                at = end = at + 1
+                at += 1
+                end = at + 4  # or the frame behind it might complete a CRC that was torn
         return align(end, self.unit)
+
+    def _next(self, segment, at, seed):
+        """The length of the frame there, of the same sync as the one before it or of a new one."""
+        n = 0
+        if self.run >= 0:
+            n = self.frame_at(segment, at, self.run)
+        if not n:
+            self.run = -1
+            n = self.frame_at(segment, at, seed)
+        return n
 
     def written(self, segment, at):
         """The offset of the first byte from `at` on that is not erased, or the segment's end."""

@@ -8,7 +8,8 @@ there may leave, each for a next life.
 
 from chip import BACKWARDS, PowerCut
 from helpers import Random
-from life import Life, World, script
+from life import Life, script
+from outside import World
 
 SMEARS = (False, True, BACKWARDS)
 

@@ -101,10 +101,10 @@ class Gateway:
         first, last, before, h = u.int(), u.int(), bytes(u.bin()), bytes(u.bin())
         if self._fits(first, before) and last >= len(self.frames):
             assert first == len(self.frames) + 1, "a gap where the replica has records"
-            self.hashes[first - 1] = h  # an empty one: the chain begins anew
             self.gaps.append((first, last))
             self.frames.extend([None] * (last - first + 1))
-            self.hashes.extend([None] * (last - first) + [h])
+            self.hashes.extend([None] * (last - first + 1))
+            self.hashes[last] = h  # the last one's; of an empty gap, that before it
         self.tip()
 
     def _extend(self, seq, data):

@@ -1,16 +1,20 @@
 """Lives of a device to which everything happens, and its state to compare. Portable."""
 
 from chip import Chip
-from helpers import Bench, raises
+from helpers import Bench, kept, make_log, raises
 from mote import records as r
 from mote.agent import Refused
 from mote.msgpack import Packer
+from mote.state import State
 from mote.turn import Limits
 
 TURN = ("seq", "session", "key", "state", "req", "id", "got", "ncalls", "index", "running")
 TURN += ("interrupted", "effect", "steps", "calls", "tokens", "restarts", "ending", "ended")
 TURN += ("answer", "lost")
 STATE = ("seq", "epoch", "unix_s", "doubt", "forgot")
+
+
+POURED, POURING = 6, 5  # what the pump of `small_log` did, and what it does
 
 
 def few():
@@ -24,6 +28,48 @@ def few():
 def small_ring(segments=64):
     """A chip whose segments are full after a few records of at most 256 bytes."""
     return Chip(4, segments, 1024)
+
+
+def life(chip, runs=None):
+    """The next life; the ring is too small for the limits, but the turns are small too."""
+    b = Bench(chip, runs, limits=few(), record_bytes=256)
+    b.log.room = lambda keep: 1 << 20
+    return b
+
+
+def small_log(used, size):
+    """A chip with a call that runs, one that ran, a turn that waits, and a fact.
+
+    Returns it and its records, in that many segments; the last one is not of these turns.
+    """
+    chip = Chip(4, used + 2, size)
+    b = life(chip)
+    one = b.ask("x", "a", "1")
+    b.settle()
+    b.reply(b.turn(one), [("pour", {"n": POURED})])
+    b.settle()
+    b.hold = True
+    b.reply(b.turn(one), [("pour", {"n": POURING})])
+    b.settle()
+    b.ask("y", "b", "2")
+    b.settle()
+    b.agent.remember("moss", "wet")
+    while len(b.log.segments()) < used:
+        b.agent.remember("moss", "wetter than %d" % b.log.seq)
+    for n in range(3):
+        b.agent.remember("fern", "dry %d" % n)
+    assert ("pour", POURED) in b.runs
+    assert len(b.log.segments()) == used
+    return chip, kept(b.log)
+
+
+def look(chip):
+    """The state and the log as opening finds them."""
+    state = State(few())
+    log = make_log(chip, 256)
+    log.checkpoint = state.pack
+    log.open(state.restore, state.fold)
+    return state, log
 
 
 def state_of(state):

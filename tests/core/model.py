@@ -325,6 +325,7 @@ class Model:
         due = (ask.session, ask.id) + ask.said
         if told != due:
             assert seq < self.log.oldest(), f"{told} is not {due}"
+            assert told[0] == ask.session
             assert told[2:] in (ask.said, (r.FAILED, GONE))
         elif seq in self.told:
             assert told == self.told[seq], "another answer"

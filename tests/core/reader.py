@@ -156,8 +156,10 @@ def _scan(data, at, seed):
     frames = []
     # a frame's length is below 0xFF00, so no frame begins with 0xFF
     while match := _NOT_ERASED.search(data, at):
+        before = frames[-1] if frames and frames[-1].end == match.start() else None
         at = match.start()
-        frame = _frame(data, at, seed)
+        run = before and int.from_bytes(data[at - 4 : at], "big")
+        frame = (before and _frame(data, at, run)) or _frame(data, at, seed)
         if frame:
             frames.append(frame)
         at = frame.end if frame else at + 1
@@ -285,7 +287,7 @@ def _link(head, data):
 
 
 def _recover(log):
-    """Take the frames behind damaged headers that follow the newest record, as long as there are."""
+    """Take the frames behind damaged headers that follow the newest record."""
     segment = True
     while segment:
         segment = next(filter(lambda segment: _follows(log, segment), log.segments), None)

@@ -3,21 +3,13 @@ versions read one another's."""
 
 from chip import Chip
 from helpers import KEY, Bench, make_log, nothing, opened, raises
-from lives import busy, few, small_ring, state_of
+from lives import busy, few, look, small_ring, state_of
 from mote import records as r
 from mote import wire
 from mote.log import VERSION, Log, LogError, genesis
 from mote.msgpack import Packer, Unpacker
 from mote.state import State, UnknownRecord
 from mote.turn import ANSWERED, Limits, Turn
-
-
-def look(chip, record_bytes=256):
-    """The state as the newest checkpoint and the records behind it give it, and the log."""
-    state = State(few())
-    log = make_log(chip, record_bytes)
-    log.open(state.restore, state.fold)
-    return state, log
 
 
 def test_at_every_record_the_checkpoint_and_what_is_behind_it_are_the_live_state():

@@ -3,10 +3,11 @@
 from chip import Chip
 from cuts import second_cuts, shuffled, survive, watched_script
 from helpers import Random, raises
-from life import NOT_STATE, TURN_STATE, Broken, Life, World, script
+from life import Life, script
 from mote import records as r
 from mote.msgpack import Unpacker
 from mote.turn import Turn
+from outside import NOT_STATE, TURN_STATE, Broken, World
 
 ROUNDS = 24
 EVERY = 7  # moments of which one is kept, or they would not fit into MicroPython's heap

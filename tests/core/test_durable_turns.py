@@ -10,6 +10,7 @@ MOTE_TORTURE=N runs N examples, each longer, from random seeds; without it a fix
 
 import os
 
+import pytest
 from chip import BACKWARDS
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -124,8 +125,11 @@ class DurableTurns(World, RuleBasedStateMachine):
         session=st.sampled_from(SESSIONS),
         calls=st.lists(st.sampled_from(CALLS[:6]), max_size=2),
         confirm=st.booleans(),
+        cut=st.none() | st.integers(0, 99),
     )
-    def all_goes_well(self, n, session, calls, confirm):
+    def all_goes_well_or_nearly(self, n, session, calls, confirm, cut):
+        if cut is not None:
+            self.the_power_will_go(cut, cut * 3 if cut % 4 else None, cut % 3 == 0, None)
         self.live(n, session, calls, confirm)
 
     @precondition(lambda self: self.model.asks)
@@ -166,8 +170,9 @@ class DurableTurns(World, RuleBasedStateMachine):
         session=st.sampled_from(SESSIONS),
         name=st.sampled_from(NAMES),
         calls=st.lists(st.sampled_from(CALLS[:6]), min_size=1, max_size=2),
+        then=st.sampled_from((None, "restart", "cancel", "restart, cancel")),
     )
-    def a_call_begins(self, session, name, calls):
+    def a_call_begins(self, session, name, calls, then):
         self.act(self.pass_time, 1000)
         self.act(self.ask, "begin", session, name)
         self.act(self.settle)
@@ -175,6 +180,12 @@ class DurableTurns(World, RuleBasedStateMachine):
         if turn:
             self.act(self.reply, turn, Script(calls, "", 1))
             self.act(self.settle)
+        if then and "restart" in then:
+            self.act(self.agent.log.sync)
+            self.act(self.boot)
+            self.act(self.settle)
+        if then and "cancel" in then:
+            self.act(self.cancel, session)
 
     @rule(
         n=SMALL,
@@ -260,5 +271,6 @@ class DurableTurns(World, RuleBasedStateMachine):
             self.end()
 
 
+@pytest.mark.slow
 def test_durable_turns():
     run_state_machine_as_test(DurableTurns, settings=SETTINGS)

@@ -202,3 +202,29 @@ def test_facts_survive_a_cut_anywhere():
             state = State(few())
             make_log(chip, 320).open(state.restore, state.fold)
             assert state_of(state) == state_of(agent.state)
+
+
+def live_and_wrap(chip):
+    wrap(device(chip), 2)
+
+
+def test_a_fact_is_safe_in_its_new_place_before_the_old_one_is_erased():
+    start = small_ring(4)
+    agent = device(start)
+    agent.remember("moss", "wet")
+    agent.remember("fern", "dry")
+    wanted = facts_of(agent)
+    wrap(agent)
+    agent.log.sync()
+    whole = start.copy()
+    whole.record = True
+    live_and_wrap(whole)
+    erases = [n for n in range(len(whole.ops)) if whole.ops[n][0] == "erase"]
+    assert len(erases) > 4
+    for operation in erases:
+        for byte in (None, 0, 512, 1024):
+            chip = start.copy()
+            chip.cut(operation, byte)
+            raises(PowerCut, live_and_wrap, chip)
+            chip.power_on()
+            assert facts_of(device(chip)) == wanted, (operation, byte)

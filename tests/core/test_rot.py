@@ -4,62 +4,18 @@ Every bit of a small log is flipped in turn (on MicroPython a sample of them).
 """
 
 import sys
-from binascii import crc32
 
 from chip import Chip
-from helpers import HEADER, Bench, Random, answers, kept, make_log, raises, texts_of_results
-from lives import few, state_of
+from helpers import answers, digest16, kept, pack_reply, texts_of_results
+from lives import life, look, small_log, state_of
 from mote import records as r
-from mote.log import HEAD, LogError, Lost, genesis
+from mote.log import HEAD, Lost, chain
 from mote.msgpack import Unpacker
 from mote.segments import chain_gap
-from mote.state import State
 from mote.turn import CALLING, WAITING
 
 STEP = 1 if sys.implementation.name == "cpython" else 37
-DONE, UNDER_WAY, NEW = 6, 5, 9  # what was poured, is being poured, is poured later
-
-
-def life(chip, runs=None):
-    """The next life; the ring is too small for the limits, but the turns are small too."""
-    b = Bench(chip, runs, limits=few(), record_bytes=256)
-    b.log.room = lambda keep: 1 << 20
-    return b
-
-
-def small_log(used, size):
-    """A chip with a call that runs, one that ran, a turn that waits, and a fact.
-
-    Returns it and its records, in that many segments; the last one is not of these turns.
-    """
-    chip = Chip(4, used + 2, size)
-    b = life(chip)
-    one = b.ask("x", "a", "1")
-    b.settle()
-    b.reply(b.turn(one), [("pour", {"n": DONE})])
-    b.settle()
-    b.hold = True
-    b.reply(b.turn(one), [("pour", {"n": UNDER_WAY})])
-    b.settle()
-    b.ask("y", "b", "2")
-    b.settle()
-    b.agent.remember("moss", "wet")
-    while len(b.log.segments()) < used:
-        b.agent.remember("moss", "wetter than %d" % b.log.seq)
-    for n in range(3):
-        b.agent.remember("fern", "dry %d" % n)
-    assert ("pour", DONE) in b.runs
-    assert len(b.log.segments()) == used
-    return chip, kept(b.log)
-
-
-def look(chip):
-    """The state and the log as opening finds them."""
-    state = State(few())
-    log = make_log(chip, 256)
-    log.checkpoint = state.pack
-    log.open(state.restore, state.fold)
-    return state, log
+NEW = 9  # what is poured later
 
 
 def check_records(log, records):
@@ -89,7 +45,7 @@ def sweep(chip, records, bits):
             if log.owed:
                 told["gap"] += 1
                 assert log.notes
-                check_gap(log.owed, hashes)
+                check_gap(log, hashes)
                 gaps[tuple(log.owed[:2])] = same
             elif (state_of(state), log.seq, log.head) == (wanted, seq, head):
                 told["note" if log.notes else "nothing"] += 1
@@ -104,11 +60,14 @@ def sweep(chip, records, bits):
     return told, gaps
 
 
-def check_gap(owed, hashes):
+def check_gap(log, hashes):
     """The fields of a GAP: the chain goes on from the rule for gaps, or from a header."""
-    first, last, before, after, why = owed
+    first, last, before, after, why = log.owed
     assert (before, why) == (hashes[first - 1], r.DAMAGED)
     assert after in (chain_gap(before, last), hashes[last])
+    assert log.hash_at(last) == after
+    if last < log.seq:
+        assert chain(log.hash_at(log.seq - 1), log.frame(log.seq)) == log.head
 
 
 def check_next_lives(bad):
@@ -208,6 +167,28 @@ def calling_chip(calls=(("pour", {"n": 1}), ("look", {"n": 2}))):
     return chip, seq
 
 
+def test_several_holes_are_one_gap():
+    chip, records = small_log(1, 2048)
+    hashes = [look(chip)[1].hash_at(n) for n in range(len(records) + 1)]
+    bad = chip.copy()
+    holes = []
+    for kind in (r.REPLY_END, r.REQ):
+        bad.flip(*frame_bit(chip, kind))
+        holes.append(max([n + 1 for n in range(len(records)) if records[n][0] == kind]))
+    first, last = holes
+    assert first + 1 < last < len(records)
+    log = look(bad)[1]
+    there = [n for n in range(1, len(records) + 1) if log.next(n) == n]
+    gone = [n for n in range(1, len(records) + 1) if n not in there]
+    # the damaged ones, and what was synced together with them and behind them
+    assert (gone[0], set(gone) >= set(holes)) == (first, True)
+    assert log.owed[:3] == [first, gone[-1], hashes[first - 1]]
+    assert log.owed[3] == log.hash_at(gone[-1])
+    assert len(log.notes) == 2
+    assert kept(log) == [records[n - 1] for n in there]
+    check_doubt(bad, (first, gone[-1]))
+
+
 def test_a_once_call_of_a_turn_that_lost_records_never_starts():
     chip, seq = calling_chip()
     chip.flip(*frame_bit(chip, r.BOOT))
@@ -243,7 +224,15 @@ def test_a_request_whose_number_may_be_lost_is_made_anew():
 
 
 def test_a_reply_with_a_hole_ends_the_turn_with_a_clear_answer():
-    chip, seq = calling_chip()
+    chip = Chip(4, 6, 4096)
+    b = life(chip)
+    seq = b.ask("x", "a", "1")
+    b.settle()
+    data = pack_reply([("pour", {"n": 1}), ("look", {"n": 2})])
+    assert b.agent.part(b.turn(seq), 0, data)
+    b.log.sync()  # or the end of the reply would be lost with it
+    assert b.agent.reply_end(b.turn(seq), len(data), digest16(data), 2, 10)
+    b.agent.remember("moss", "wet")
     chip.flip(*frame_bit(chip, r.PART))
     b = life(chip)
     b.settle()
@@ -259,131 +248,3 @@ def test_the_ask_may_be_what_is_lost():
     assert b.agent.turns == []
     b.settle()
     assert b.runs == b.published == []
-
-
-# -- whole segments
-
-
-def filled():
-    """A chip of several segments, and the segments in order."""
-    chip, _ = small_log(4, 768)
-    return chip, [segment for _, segment, _ in look(chip.copy())[1].segments()]
-
-
-def usable(chip):
-    """Open, check that asks and turns work all around the ring; returns the notes."""
-    b = life(chip, [])
-    notes = list(b.log.notes)
-    b.agent.confirmed(b.log.seq)
-    b.agent.cancel(None)
-    b.settle()
-    for n in range(40):
-        b.now_ms += 10**6
-        seq = b.ask("go %d" % n, "new", "")
-        b.settle()
-        b.reply(b.turn(seq), [("look", {"n": n})])
-        b.settle()
-        b.reply(b.turn(seq), [], "ok")
-        b.settle()
-        b.agent.confirmed(b.log.seq)
-        b.agent.tidy()
-    assert [n for _, n in b.runs if _ == "look"] == list(range(40))
-    assert answers(b)[-1] == (r.DONE, "ok")
-    b.log.sync()
-    assert state_of(look(chip)[0]) == state_of(b.agent.state)
-    return notes
-
-
-def test_a_zeroed_block_anywhere_leaves_the_rest_usable():
-    chip, ring = filled()
-    wanted = state_of(look(chip.copy())[0])
-    for segment in range(chip.segments):
-        bad = chip.copy()
-        bad.zero(segment, 0)
-        state, _ = look(bad.copy())
-        if segment != ring[-1]:  # the newest one has what nobody else has
-            assert state_of(state) == wanted, segment
-        usable(bad)
-
-
-def test_zeroed_erase_blocks_inside_a_segment():
-    chip = Chip(4, 8, 512, 128)
-    b = life(chip)
-    for n in range(12):
-        b.agent.remember("moss", "wet %d" % n * 4)
-    newest = b.log.segments()[-1][1]
-    for block in range(4):
-        bad = chip.copy()
-        bad.zero(newest, block)
-        usable(bad)
-
-
-def other_segment(**changes):
-    """A whole segment: of a device with another key, or with its header changed."""
-    chip = Chip(4, 2, 768)
-    log = make_log(chip, 256)
-    if changes.get("key"):
-        log._segments.sign = lambda data: b"\x07" * 16
-    log.open(lambda *_: None, lambda *_: None)
-    for _ in range(5):
-        log.append(r.FACT, b"\x92\xa4moss\xa3bad")
-    log.sync()
-    cells = chip.cells[0]
-    if "version" in changes:
-        cells[4] = changes["version"]
-        cells[60:HEADER] = crc32(bytes(cells[:60])).to_bytes(4, "big")
-    return bytes(cells)
-
-
-def test_foreign_segments_are_told_and_left_alone():
-    chip, ring = filled()
-    wanted = state_of(look(chip.copy())[0])
-    spare = [n for n in range(chip.segments) if n not in ring]
-    for data, why in (
-        (other_segment(key=True), "of another device"),
-        (other_segment(version=1), "of version 1"),
-        (other_segment(version=3), "of version 3"),
-    ):
-        for segment in (spare[0], spare[-1], ring[0]):
-            bad = chip.copy()
-            bad.cells[segment][:] = data
-            state, log = look(bad.copy())
-            assert log.notes[0] == f"segment {segment}: {why}"
-            assert state_of(state) == wanted
-            assert usable(bad)[0] == log.notes[0]
-            assert bytes(bad.cells[segment]) == data, "it was written to"
-
-
-def test_a_whole_chip_of_another_device_is_no_place_to_write():
-    chip = Chip(4, 3, 768)
-    for cells in chip.cells:
-        cells[:] = other_segment(key=True)
-    before = [bytes(cells) for cells in chip.cells]
-    assert "no segment can be written" in str(raises(LogError, life, chip))
-    assert [bytes(cells) for cells in chip.cells] == before
-
-
-def test_a_segment_of_random_bytes_is_used_again():
-    chip, ring = filled()
-    wanted = state_of(look(chip.copy())[0])
-    random = Random(5)
-    for segment in range(chip.segments):
-        bad = chip.copy()
-        noise = random.bytes(chip.segment_bytes)
-        bad.cells[segment][:] = noise
-        state, _ = look(bad.copy())
-        if segment != ring[-1]:
-            assert state_of(state) == wanted
-        usable(bad)
-        assert bytes(bad.cells[segment]) != noise
-
-
-def test_a_chip_of_random_bytes_is_an_empty_log():
-    random = Random(9)
-    for _ in range(5):
-        chip = Chip(4, 4, 768)
-        for cells in chip.cells:
-            cells[:] = random.bytes(768)
-        log = look(chip)[1]
-        assert (log.seq, log.head, log.owed) == (0, genesis("bench"), None)
-        usable(chip)

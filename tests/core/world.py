@@ -177,6 +177,8 @@ class World:
                 self.running[effect[1].seq][1] = True
             effect = self.agent.next_effect()
         assert not self.wanted, "an answer was asked for again and is not told"
+        for turn, _ in self.running.values():
+            assert turn.running, "a call runs and has a result"
 
     def why_not(self, text, session, name):
         """Which word the refusal of an ask must have; None if only a full log may refuse it."""

@@ -3,7 +3,10 @@
 import pytest
 from torture import driver
 
-_EVERY = 13
+_EVERY = 9
+
+# the line that was to hand a coroutine to the loop may be the one that raises
+pytestmark = pytest.mark.filterwarnings("ignore:coroutine .* was never awaited")
 
 
 @pytest.mark.slow

@@ -5,8 +5,9 @@ from typing import Any
 
 from disk import KINDS, Disk
 from helpers import Random
-from life import World, script
+from life import script
 from mote_ports.files import FileMedium
+from outside import World
 
 FOLDER = "log"
 Cut = tuple[int | None, int | None, int]  # bytes of the write, kind of crash, seed

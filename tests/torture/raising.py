@@ -16,8 +16,9 @@ from typing import Any
 import mote
 from chip import Chip
 from cuts import shuffled
-from life import Life, World, script
+from life import Life, script
 from mote.log import LogError
+from outside import World
 
 _CORE = str(Path(mote.__file__).parent)
 _TRACED = "log segments writer index recovery agent state turn gate lookup"
