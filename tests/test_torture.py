@@ -1,4 +1,4 @@
-"""A bounded part of the exhaustive runs of `make torture`: cuts and exceptions, a sample of each."""
+"""A bounded part of the exhaustive runs of `make torture`: a sample of each kind."""
 
 import sys
 from concurrent.futures import ProcessPoolExecutor

@@ -5,7 +5,7 @@ import sys
 from mote_host.errors import MoteError
 from rich.console import Console
 
-from tests.bench import flash, heap, log, sessions, size, start, turn
+from tests.bench import cuts, flash, heap, log, sessions, size, start, turn
 from tests.bench.harness import Bench, show, write
 
 # To add one: a module with `run() -> Outcome`, and its line here.
@@ -16,6 +16,7 @@ BENCHES: dict[str, Bench] = {
     "turn": turn.run,
     "flash": flash.run,
     "log": log.run,
+    "cuts": cuts.run,
     "sessions": sessions.run,
 }
 

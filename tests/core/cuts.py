@@ -146,7 +146,7 @@ def second_cuts(points, random, sample):
     for point in points:
         cuts = point.cuts(random, sample)
         last = len(cuts) - 1
-        for at in sorted(set([0, last, random.below(last + 1), random.below(last + 1)])):
+        for at in sorted({0, last, random.below(last + 1), random.below(last + 1)}):
             found.append((point, cuts[at]))
     return found
 

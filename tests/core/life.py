@@ -275,7 +275,8 @@ class Life:
         log, shadow = self.log, self.world.shadow
         segments = log.segments()
         ends = [first - 1 for first, _, _ in segments[1:]] + [log.seq]
-        for (first, _, before), last in zip(segments, ends):
+        for n, (first, _, before) in enumerate(segments):
+            last = ends[n]
             hold("chain", before == shadow[first - 1][0], "a header before record %d" % first)
             for seq in (first, last - 1, last):
                 if first <= seq <= last:

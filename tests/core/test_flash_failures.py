@@ -115,7 +115,7 @@ def test_two_failures_at_any_distance():
 
 
 def test_a_segment_that_can_not_be_changed_any_more():
-    chip, world, operations, _ = _counted()
+    chip, world = _prepared()
     for segment in range(chip.segments):
         failing = chip.copy()
         failing.bad_blocks.add((segment, 0))

@@ -47,20 +47,7 @@ def cut_all(seconds: float | None, seed: int, shown: bool = False) -> list[cutti
     """The cuts on all media with all units, two processes at a time."""
     jobs = [(medium, unit, seconds, seed, shown) for medium, unit in cutting.SUBJECTS]
     with multiprocessing.get_context("spawn").Pool(_PROCESSES) as pool:
-        return pool.starmap(_cut, jobs, chunksize=1)
-
-
-def _cut(medium: str, unit: int, seconds: float | None, seed: int, shown: bool) -> cutting.Tally:
-    def progress(tally: cutting.Tally) -> None:
-        share = (tally.tried - tally.second) / max(1, tally.planned)
-        text = f"{medium} {unit}: {tally.tried} cuts, {share:.1%} of the first ones, "
-        text += f"{tally.lost} lost, {tally.once} repeated"
-        print(text, file=sys.stderr, end="\r" if shown else "\n", flush=True)
-
-    every = progress if shown else lambda tally: None
-    tally = cutting.run(medium, unit, seconds, seed, every)
-    progress(tally)
-    return tally
+        return pool.starmap(cutting.told, jobs, chunksize=1)
 
 
 def _show(tallies: list[cutting.Tally]) -> int:

@@ -1,5 +1,6 @@
 """Every power cut on every medium: the runs, and what they count."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -12,8 +13,8 @@ from helpers import Random
 from tests.torture import disks
 
 ROUNDS = 24  # of the script: the ring goes round a few times
-_AGAIN_EVERY = 40  # of so many first cuts one is followed by second ones
-_MOMENTS = 40  # of the life behind it
+AGAIN_EVERY = 40  # of so many first cuts one is followed by second ones
+MOMENTS = 40  # of the life behind it
 _EXAMPLES = 5
 
 GEOMETRIES = {1: (1, 6, 1024), 4: (4, 6, 1024), 16: (16, 5, 1536), 256: (256, 6, 4096)}
@@ -54,7 +55,7 @@ def run(medium: str, unit: int, seconds: float | None, seed: int, progress: Prog
     tally.moments, tally.planned = len(points), len(jobs)
     began = time.process_time()
     for number, (point, cut) in enumerate(cuts.shuffled(jobs, seed)):
-        deep = 0 if number % _AGAIN_EVERY else _MOMENTS
+        deep = 0 if number % AGAIN_EVERY else MOMENTS
         found = _try(tally, point, cut, number, deep)
         for again, other in _second(found, random):
             tally.second += 1
@@ -64,6 +65,20 @@ def run(medium: str, unit: int, seconds: float | None, seed: int, progress: Prog
             break
         if number % 100 == 0:
             progress(tally)
+    progress(tally)
+    return tally
+
+
+def told(medium: str, unit: int, seconds: float | None, seed: int, shown: bool) -> Tally:
+    """`run`, with its progress on standard error: in one line if it is `shown` to a person."""
+
+    def progress(tally: Tally) -> None:
+        share = (tally.tried - tally.second) / max(1, tally.planned)
+        text = f"{medium} {unit}: {tally.tried} cuts, {share:.1%} of the first ones, "
+        text += f"{tally.lost} lost, {tally.once} repeated"
+        print(text, file=sys.stderr, end="\r" if shown else "\n", flush=True)
+
+    tally = run(medium, unit, seconds, seed, progress if shown else lambda tally: None)
     progress(tally)
     return tally
 
@@ -84,7 +99,7 @@ def _try(tally: Tally, point: Any, cut: Any, seed: int, deep: int, first: str = 
     tally.tried += 1
     try:
         return list(cuts.survive(point, cut, seed, deep))
-    except Exception as error:  # noqa: BLE001 (whatever is raised, the device did not survive)
+    except Exception as error:
         if getattr(error, "what", "") == "once":
             tally.once += 1
         else:

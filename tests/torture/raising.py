@@ -1,4 +1,4 @@
-"""An exception at every line of the agent that runs: what memory that is short can do at its worst.
+"""An exception at every line of the agent that runs: what a lack of memory can do at its worst.
 
 One busy life is traced; at the nth line of the core that it executes, MemoryError is raised, for
 every n. Then the same agent goes on if its state is that of its log, as the driver does (it ends
@@ -133,7 +133,7 @@ def _try(found: Raised, chip: Chip, world: World, at: int, again: bool) -> None:
             survivor.recover()
         else:
             raise AssertionError("MemoryError was swallowed")
-    except Exception as error:  # noqa: BLE001 (whatever is raised, the device did not survive)
+    except Exception as error:
         found.broken += 1
         if len(found.examples) < _EXAMPLES:
             text = f"line {at} ({tracer.where}), again {again}: {type(error).__name__}: {error}"
