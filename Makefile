@@ -5,12 +5,13 @@ BIN := .venv/bin
 ARGS ?=
 BENCH ?=
 
-.PHONY: help demo test test-fast lint format bench clean
+.PHONY: help demo test test-fast torture lint format bench clean
 
 help:
 	@echo "make demo        the main job on this machine; ARGS=\"--help\" lists its options"
 	@echo "make test        all checks and tests"
 	@echo "make test-fast   what to run before each commit (under 2 minutes)"
+	@echo "make torture     all power cuts and exceptions there can be; ARGS=\"--seconds 60\" for some"
 	@echo "make lint        ruff and mypy"
 	@echo "make format      ruff format"
 	@echo "make bench       all benchmarks; BENCH=NAME for one; results in build/bench/"
@@ -34,10 +35,13 @@ format: .venv/.dev
 
 test-fast: lint
 	@scripts/packages mosquitto mosquitto-clients >&2
-	$(BIN)/pytest -m "not slow and not emulator" $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not emulator" $(ARGS)
 
 test: test-fast
 	$(BIN)/pytest -m "slow or emulator" $(ARGS)
+
+torture: .venv/.dev
+	$(BIN)/python -m tests.torture $(ARGS)
 
 bench: .venv/.dev
 	@scripts/packages mosquitto >&2

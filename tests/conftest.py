@@ -2,7 +2,8 @@
 
 A file in a portable folder is run on MicroPython too, unless it imports something that only
 CPython has or says "# cpython only" in its first lines. All functions of a file run in a single
-MicroPython process, and the items report what happened there.
+MicroPython process, and the items report what happened there. What takes long says "# slow" there,
+or "# slow on micropython": portable files can't import pytest for a mark.
 """
 
 import os
@@ -18,6 +19,7 @@ ONLY_CPYTHON = re.compile(
     r"^\s*(?:import|from)\s+(?:pytest|hypothesis|tomllib|msgpack)\b", re.MULTILINE
 )
 RUNTIMES = ("cpython", "micropython")
+_SLOW = re.compile(r"# slow(?: on (\w+))?")
 
 sys.path[:0] = [str(TESTS / "core"), str(TESTS)]
 
@@ -33,6 +35,14 @@ def is_portable(path):
     text = path.read_text()
     marked = any("# cpython only" in line for line in text.splitlines()[:20])
     return not marked and not ONLY_CPYTHON.search(text)
+
+
+def pytest_collection_modifyitems(items):
+    """Mark what says of itself that it is slow."""
+    for item in items:
+        said = _SLOW.search("\n".join(item.path.read_text().splitlines()[:20]))
+        if said and said[1] in (None, _runtime(item)):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_generate_tests(metafunc):

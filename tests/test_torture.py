@@ -3,11 +3,14 @@
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
-from tests.torture import cutting, raising
-from tests.torture.__main__ import main
+sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
+
+from tests.torture import cutting, raising  # noqa: E402 (the line above makes it importable)
+from tests.torture.__main__ import main  # noqa: E402
 
 CUTTING_S, RAISING_S = 11.0, 15.0  # of CPU time, each of the eight subjects and each half
 SEED = 20

@@ -118,7 +118,7 @@ class Agent:
             if log.owed is gap:  # else this very record has begun another segment: the next time
                 log.owed = None
         for key, seq in self.state.facts[:]:
-            if seq < log.oldest():
+            if seq < log.at_risk():
                 self._start(2).str(key).value(fact_at(log, seq))
                 self._carried = self._record(r.FACT)
 
@@ -171,7 +171,7 @@ class Agent:
     def part(self, turn, offset, data):
         """Take bytes of the reply that `turn` waits for; out of order or over the limit: False."""
         self.at = turn.seq
-        if offset != turn.got or offset + len(data) > self.limits.reply_bytes:
+        if not len(data) or offset != turn.got or offset + len(data) > self.limits.reply_bytes:
             return False
         self._start(2).int(turn.req).bin(data)
         self._append(r.PART)
@@ -180,12 +180,14 @@ class Agent:
     def reply_end(self, turn, length, digest, ncalls, tokens):
         """The gateway sent all of the reply. False if parts are missing: ask from `turn.got` on.
 
-        A reply that is not what its digest says is dropped, and the request made anew.
+        A reply that is not what its digest says, or that is lost, is dropped, and the request
+        made anew.
         """
         self.at = turn.seq
         if turn.got < length:
             return False
-        if turn.got == length and Body(self.log, turn.req).digest() == digest:
+        sane = 0 <= ncalls < 0x8000 and 0 <= tokens < 0x40000000
+        if sane and turn.got == length and Body(self.log, turn.req).digest() == digest:
             self._start(5).int(turn.req).int(length).bin(digest).int(ncalls).int(tokens)
             self._append(r.REPLY_END)
         elif turn.steps < self.limits.steps:

@@ -8,7 +8,7 @@ import hashlib
 
 from . import records as r
 from .msgpack import Unpacker
-from .segments import HEAD
+from .segments import HEAD, Lost
 
 _WINDOW = 512  # bytes in RAM at a time; no call may be larger
 
@@ -50,13 +50,16 @@ class Body:
         return u.bin() if frame[2] == r.PART else None
 
     def digest(self):
-        """The first 16 bytes of the SHA-256 of all of it."""
+        """The first 16 bytes of the SHA-256 of all of it; None if some is no longer in the log."""
         sha = hashlib.sha256()
         buf = memoryview(bytearray(64))
-        n = self.fill(buf)
-        while n:
-            sha.update(buf[:n])
+        try:
             n = self.fill(buf)
+            while n:
+                sha.update(buf[:n])
+                n = self.fill(buf)
+        except Lost:
+            return None
         return sha.digest()[:16]
 
 

@@ -19,6 +19,7 @@ class Index:
         self._segments = segments
         self._marks = array("I", [0] * (3 * _MARKS))
         self._last = (0, 0, 0, -1)  # sequence, segment, offset, run of the frame read last
+        self._found = 0  # the record at which the last search ended
 
     def mark(self, seq, segment, at):
         """Record `seq` lies there, the first one of a sync."""
@@ -33,6 +34,14 @@ class Index:
             raise Lost("record %d is not in the log" % seq)
         _, segment, at, _ = self._last
         return self._segments.window(segment, at, n)
+
+    def next(self, seq, newest):
+        """The first record from `seq` on that is there; `newest` + 1 if none is."""
+        while seq <= newest and self.ring:
+            if self._find(seq):
+                break
+            seq = self._found if self._found > seq else self.next_segment(seq) or newest + 1
+        return seq
 
     def _find(self, seq):
         """The length of record `seq`'s frame, its place in `_last`; 0 if it is not there."""
@@ -51,6 +60,7 @@ class Index:
             return found[0] >= seq
 
         segments.walk(segment, at, segments.seed(segment), visit, run)
+        self._found = found[0]
         return found[1]
 
     def _near(self, seq):

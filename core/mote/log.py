@@ -140,16 +140,14 @@ class Log:
         ring = self._index.ring
         return max(self._oldest, ring[0][0]) if ring else self.seq + 1
 
+    def at_risk(self):
+        """Records before this one go when the next segment begins, or have gone."""
+        live = self._live()
+        return live[1][0] if len(live) > 1 and self._spares(live) < 2 else self.oldest()
+
     def next(self, seq):
         """The first record from `seq` on that is there; the one behind the newest if none is."""
-        seq = max(seq, self.oldest())
-        while seq <= self.seq:
-            try:
-                self.frame(seq)
-                break
-            except Lost:
-                seq += 1
-        return seq
+        return self._index.next(max(seq, self.oldest()), self.seq)
 
     def next_segment(self, seq):
         """The first record of the segment behind that of record `seq`, or the next record."""
@@ -197,9 +195,9 @@ class Log:
         tail = self._segments
         if tail.pending + size > len(tail.out):
             self.sync()
-        if not self._index.ring or tail.at + tail.pending + size > tail.size:
+        if self._over(size):
             self.sync()
-            if not self._index.ring or tail.at + size > tail.size:
+            if self._over(size):
                 self._begin(self.seq + 1, self.head, True)
                 if tail.at + size > tail.size:
                     raise LogError("segments of %d bytes are too small" % tail.size)
@@ -214,6 +212,19 @@ class Log:
         # in one statement, as everywhere here: an exception leaves all of it undone
         self.seq, self.head, tail.pending = seq, h, at + size
         return seq
+
+    def _over(self, size):
+        """True if a frame of that size must begin a segment, one with a state."""
+        tail = self._segments
+        if not self._index.ring or tail.at + tail.pending + size > tail.size:
+            return True
+        if tail.tail == self._base or self._index.ring[-1][0] > self.seq:
+            return False
+        live = self._live()  # too many failed: only a newer state lets the oldest go
+        return live[0][1] == self._base and self._spares(live) < 2
+
+    def _spares(self, live):
+        return self._medium.segments - len(self._kept) - len(live)
 
     def _close(self, at, end, seed):
         out = self._segments.out
@@ -325,10 +336,14 @@ class Log:
             after = self._segments.origin(live[1][1])[1]
         if next_first - 1 <= self.acked or next_first == old:
             return next_first, self.owed
-        why = r.DROPPED
-        if self.owed:
-            old, before, why = self.owed[0], self.owed[2], self.owed[4]
-        return next_first, [old, next_first - 1, before, after, why]
+        last, why = next_first - 1, r.DROPPED
+        if self.owed:  # one record tells of both
+            why = self.owed[4]
+            if self.owed[0] < old:
+                old, before = self.owed[0], self.owed[2]
+            if self.owed[1] > last:
+                last, after = self.owed[1], self.owed[3]
+        return next_first, [old, last, before, after, why]
 
     def _spare(self):
         """An erased segment, the next in the order of the ring. Raises LogError."""

@@ -321,5 +321,6 @@ class Recovery:
                 for seed in (int.from_bytes(head[60:], "big"), crc32(head[:60])):
                     if self._newest(segment, seed, self.seq + 1) >= 0:
                         self.note(segment, "damaged header")
+                        self._bad.remove(segment)
                         return segment, seed
         return None

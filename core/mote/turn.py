@@ -82,13 +82,14 @@ class Limits:
 
     def checkpoint_bytes(self):
         """Bytes of the largest checkpoint, header, framing and padding included."""
-        items = self.open_turns * 144 + self.seen_asks * 20 + 240
-        items += self.sessions * 40 + self.facts * 40
+        items = self.open_turns * 144 + self.seen_asks * 23 + 240
+        items += self.sessions * 42 + self.facts * 42
         return items + items // ITEM * OVERHEAD + 128 + 256
 
     def worst_turn(self, unit):
         """Bytes of log that one turn can need at most, framing and padding included."""
-        step = self.reply_bytes + self.reply_bytes // 4 + 128 + 2 * unit
+        parts = self.reply_bytes // self.part_bytes + 2
+        step = self.reply_bytes + parts * (32 + unit) + 160 + 3 * unit
         call = self.result_bytes + 640 + 2 * unit
         return self.ask_bytes + self.steps * step + self.calls * call + 512 + 4 * unit
 

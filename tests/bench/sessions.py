@@ -19,7 +19,7 @@ _PROCESS_S = 60
 
 _METHOD = (
     f"one finished turn in each of {_MANY} sessions with names of 9 to 11 bytes: heap held with "
-    f"all of them remembered, less that with one, a session; and with the default limit of {_LIMIT}. "
+    f"all of them remembered, less that with one, a session; and with at most {_LIMIT}. "
     "MicroPython: unix port of the virtual environment, 64-bit objects"
 )
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from tests.bench.harness import Figures, Outcome, table
 from tests.bench.mpy import PACKAGES, compiled
 
-LIMIT = 24 * 1024  # bytes of all .mpy files of core/
+LIMIT = 48 * 1024  # bytes of all .mpy files of core/
 SHIPPED = 3  # level of optimisation of the figures of record: no line numbers
 DEBUG = 0  # mpy-cross's default
 
@@ -19,7 +19,7 @@ def run() -> Outcome:
     """Compile everything twice and add up the files."""
     shipped, debug = compiled(SHIPPED), compiled(DEBUG)
     figures: Figures = {}
-    shown = table("", "bytes", "with lines", "share of 24 KB")
+    shown = table("", "bytes", "with lines", "share of 48 KB")
     total = 0
     for part, package, _ in PACKAGES:
         size, large = _bytes(shipped / package), _bytes(debug / package)

@@ -132,11 +132,16 @@ def watched_script(chip, rounds, every=1):
     return medium.points
 
 
-def survive(point, cut, seed, deep=0):
-    """One cut: the next life holds. Returns its points, `deep` of them at most. Raises Broken."""
+def survive(point, cut, seed, deep=0, inspect=None):
+    """One cut: the next life holds. Returns its points, `deep` of them at most. Raises Broken.
+
+    `inspect(medium, world)` is called when all is done.
+    """
     world = point.world.copy()
     medium, points = point.next_life(cut, world, deep)
     Life(medium, world).recover(repeat=bool(seed & 1), more=seed % 4 == 0)
+    if inspect:
+        inspect(medium, world)
     return points
 
 

@@ -1,3 +1,4 @@
+# slow
 """The power goes in the middle of a busy life: a sample of what tests/torture tries in full."""
 
 from chip import Chip

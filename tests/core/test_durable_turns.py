@@ -23,7 +23,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 from mote import records as r
-from mote.turn import Limits
+from mote.turn import WAITING, Limits
 from world import EFFECTS, RECORD_BYTES, Mains, Script, World
 
 TORTURE = int(os.environ.get("MOTE_TORTURE", "0"))
@@ -274,3 +274,52 @@ class DurableTurns(World, RuleBasedStateMachine):
 @pytest.mark.slow
 def test_durable_turns():
     run_state_machine_as_test(DurableTurns, settings=SETTINGS)
+
+
+# What it found, each in the fewest steps.
+
+
+def begun(eager=True):
+    """A world whose turn waits for a reply, and that turn."""
+    world = World()
+    world.create(
+        *make_device(4, 2048, 1, 1, open_turns=1, steps=2, restarts=3, facts=1, drop=True), eager
+    )
+    world.act(world.ask, "do it", "main", "a")
+    world.act(world.settle)
+    return world, world.waiting(0)
+
+
+def test_an_answer_that_is_asked_for_while_it_is_acknowledged_is_told_again():
+    world, turn = begun(eager=False)
+    world.act(world.reply, turn, Script([], "done", 1))
+    world.act(world.settle)
+    world.act(world.ask, "do it", "main", "a")
+    world.act(world.agent.sent, world.flying.pop())
+    world.act(world.settle)
+    assert world.flying == [turn.seq]
+
+
+def test_a_call_that_runs_again_is_stopped_like_any_other():
+    world, turn = begun()
+    world.act(world.reply, turn, Script([("look", {"n": 1})], "", 1))
+    for _ in range(2):  # `boot` compares the live state with that of the records
+        world.act(world.remember, "x", "dry")
+        world.act(world.boot)
+        world.act(world.settle)
+    world.act(world.cancel, "main")
+    assert world.running[turn.seq][1], "nobody told the tool to stop"
+    world.end()
+
+
+def test_a_reply_whose_records_were_dropped_is_asked_for_anew():
+    world, turn = begun()
+    script = world.script(turn, Script([], "done", 1))
+    world.act(world.agent.part, turn, 0, script.data)
+    while world.agent.log.oldest() <= turn.req:
+        world.act(world.remember, "x", "w" * 60)
+        world.act(world.agent.tidy)
+    world.act(world.reply_end, turn, script, script.digest)
+    assert turn.steps == 2
+    assert turn.state == WAITING
+    world.end()

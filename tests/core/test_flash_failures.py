@@ -1,3 +1,4 @@
+# slow
 """A flash chip that fails at any operation: the log stays usable and keeps what was synced."""
 
 from chip import PART, REFUSE, WRONG, Chip

@@ -1,3 +1,4 @@
+# slow on micropython
 """The log under power cuts: what is there is a prefix of what was appended, with all that was
 synced, and the next life writes on."""
 

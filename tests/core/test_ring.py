@@ -1,3 +1,4 @@
+# slow on micropython
 """The ring of segments: what goes, who may let it go, and how the chip wears."""
 
 from chip import Chip, PowerCut

@@ -1,3 +1,4 @@
+# slow
 """Damage at rest: what is torn is not rotten, what is rotten is told, and nothing is made up.
 
 Every bit of a small log is flipped in turn (on MicroPython a sample of them).

@@ -1,3 +1,4 @@
+# slow
 """The heap is nearly full: what raises MemoryError leaves a sound log, and every ask is answered.
 
 CPython has no heap that can be filled: there the lives are whole (tests/torture raises at every
@@ -11,7 +12,7 @@ from life import Life, script
 from outside import World
 
 MEASURED = hasattr(gc, "mem_free")
-MOST, STEP = 16384, 1500  # bytes that are free: at first, and less each time
+MOST, STEP = 14400, 2400  # bytes that are free: at first, and less each time
 
 
 def _filled(free):
@@ -73,13 +74,13 @@ def test_appends_and_turns_with_less_and_less_memory():
     device = _Short()
     for free in range(MOST, 0, -STEP):
         device.round(free, restart=False)
-    assert device.raised > 5 or not MEASURED, device.raised
+    assert device.raised > 3 or not MEASURED, device.raised
     Life(device.chip, device.world).recover()
 
 
 def test_a_log_is_opened_with_less_and_less_memory():
     device = _Short()
-    for free in range(MOST, 0, -STEP - 1000):
+    for free in range(MOST, 0, -STEP - 1200):
         device.round(free, restart=True)
-    assert device.reopened > 3 or not MEASURED, device.reopened
+    assert device.reopened > 1 or not MEASURED, device.reopened
     Life(device.chip, device.world).recover()

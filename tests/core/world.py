@@ -139,6 +139,7 @@ class World:
             )
 
     def start(self):
+        """Open the log on the chip; the model sees each record that is folded."""
         self.boots += 1
         self.running = {}  # number of an ask: [its turn, whether it must stop]
         self.flying = []  # numbers of asks whose answer is on its way
@@ -192,6 +193,7 @@ class World:
         return "busy" if len(self.model.open()) >= self.limits.open_turns else None
 
     def ask(self, text, session, name):
+        """An ask arrives: refused without a trace, known already, or safe."""
         log, model = self.agent.log, self.model
         before = (log.seq, self.chip.operations, self.chip.programmed)
         model.covered(log)
@@ -200,11 +202,12 @@ class World:
         try:
             seq = self.agent.ask(text, session, name, self.now, self.unix)
         except Refused as e:
-            assert before == (log.seq, self.chip.operations, self.chip.programmed)
             if known:
+                assert before[0] == log.seq
                 assert known.sent
                 assert known.seq < log.oldest()
             else:
+                assert before == (log.seq, self.chip.operations, self.chip.programmed)
                 assert (why or "log is full") in str(e)
             return
         if known:
@@ -226,6 +229,7 @@ class World:
         self.bucket -= 1000
 
     def pass_time(self, ms):
+        """The clock goes on; turns that are out of time end, and no others."""
         self.now += ms
         self.bucket = min(self.bucket + ms, self.limits.asks_burst * 1000)
         due = [ask for ask in self.model.going() if self.until[ask.seq] <= self.now]
@@ -256,6 +260,7 @@ class World:
         assert self.reply_end(turn, script, script.digest) == whole
 
     def reply_end(self, turn, script, digest):
+        """The end of a reply arrives."""
         return self.agent.reply_end(turn, len(script.data), digest, script.ncalls, script.tokens)
 
     def piece(self, turn, script, how):
@@ -292,15 +297,20 @@ class World:
         """A fact that no call keeps, so there may be no room for it."""
         if len(self.model.facts) < self.limits.facts or key in self.model.facts:
             self.model.bounded = False
+            self.model.remembered.pop(key, None)
             self.agent.remember(key, value)
+            self.model.remembered[key] = value
 
     def cancel(self, session):
+        """Somebody cancels a session, or all (None)."""
         due = [ask for ask in self.model.going() if session in (None, ask.session)]
         assert self.agent.cancel(session) == len(due)
         assert all(ask.verdict == (r.CANCELLED, "cancelled") for ask in due)
 
     def confirm(self, seq):
-        """The gateway has the records up to `seq`."""
+        """The gateway has the records up to `seq`; it may have lost some since the last time."""
+        if seq < self.agent.log.acked:
+            self.model.bounded = False
         self.model.confirmed = max(self.model.confirmed, seq)
         self.agent.confirmed(seq)
 
@@ -353,12 +363,15 @@ class World:
     # -- what holds at any time
 
     def check(self):
+        """The live state is that of the model, and no accepted ask is lost."""
         agent, log, model = self.agent, self.agent.log, self.model
         assert [turn.seq for turn in agent.turns] == [ask.seq for ask in model.open()]
         assert log.seq == len(model.records) == agent.state.seq
         assert all(turn.req <= log.synced for turn in agent.turns if turn.state == WAITING)
         assert agent.state.doubt == 0
         model.covered(log)
+        for key, value in model.remembered.items():
+            assert model.facts.get(key) == value, "a fact is lost"
         for seq, asked in model.accepted.items():
             ask = model.asks[seq]
             assert (ask.session, ask.name, ask.text) == asked, "an accepted ask is lost"

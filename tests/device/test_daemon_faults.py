@@ -1,4 +1,4 @@
-# cpython only
+# cpython only, # slow
 """The daemon under faults: no memory, a full or a damaged log, a flash that fails."""
 
 import asyncio

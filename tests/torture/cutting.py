@@ -7,14 +7,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import cuts
+import reader
 from chip import Chip
-from helpers import Random
+from helpers import DEVICE, KEY, Random
+from outside import hold
 
 from tests.torture import disks
 
 ROUNDS = 24  # of the script: the ring goes round a few times
 AGAIN_EVERY = 40  # of so many first cuts one is followed by second ones
 MOMENTS = 40  # of the life behind it
+_INSPECT_EVERY = 8  # of so many cuts one is looked at by the other reader
 _EXAMPLES = 5
 
 GEOMETRIES = {1: (1, 6, 1024), 4: (4, 6, 1024), 16: (16, 5, 1536), 256: (256, 6, 4096)}
@@ -95,10 +98,24 @@ def _second(found: list[Any], random: Any) -> Iterator[tuple[Any, Any]]:
     yield from cuts.second_cuts(found, random, 2)
 
 
+def _inspect(medium: Any, world: Any) -> None:
+    """The reader that shares no code with the product finds the same records and hashes."""
+    data = [bytearray(medium.segment_bytes) for _ in range(medium.segments)]
+    for segment, content in enumerate(data):
+        medium.read(segment, 0, content)
+    found = reader.read(data, DEVICE, KEY)
+    newest = len(world.shadow) - 1
+    hold("reader", not found.holes and found.seq == newest, (found.holes, found.seq, newest))
+    for record in found.records:
+        same = record.hash == world.shadow[record.seq][0]
+        hold("reader", same, f"record {record.seq} is another one")
+
+
 def _try(tally: Tally, point: Any, cut: Any, seed: int, deep: int, first: str = "") -> list[Any]:
     tally.tried += 1
     try:
-        return list(cuts.survive(point, cut, seed, deep))
+        inspect = None if seed % _INSPECT_EVERY else _inspect
+        return list(cuts.survive(point, cut, seed, deep, inspect))
     except Exception as error:
         if getattr(error, "what", "") == "once":
             tally.once += 1
