@@ -13,7 +13,7 @@ _SECONDS = 20.0  # of CPU time for each medium and unit
 _SEED = 1
 
 _METHOD = (
-    f"a script of {ROUNDS} rounds of asks on a ring of 5 or 6 small segments, cut in an order "
+    f"a script of {ROUNDS} rounds of asks on a ring of 7 or 8 small segments, cut in an order "
     f"that a seed gives, {_SECONDS:.0f} s of CPU time for each line; behind one first cut in "
     f"{AGAIN_EVERY} second ones at the {MOMENTS} moments that follow; NOR: half-programmed "
     "bytes, half-erased blocks, bytes out of order; files: unsynced writes lost, torn, reordered; "

@@ -39,7 +39,7 @@ class Broken(AssertionError):
     """A promise that was not kept; `what` is one word: lost, once, state, answer ..."""
 
     def __init__(self, what, text):
-        super().__init__("%s: %s" % (what, text))
+        super().__init__(what, text)  # as given: it goes from one process to another
         self.what = what
 
 

@@ -12,7 +12,7 @@ from outside import NOT_STATE, TURN_STATE, Broken, World
 
 ROUNDS = 24
 EVERY = 7  # moments of which one is kept, or they would not fit into MicroPython's heap
-GEOMETRIES = ((1, 6, 1024), (4, 6, 1024), (16, 5, 1536), (256, 6, 4096))
+GEOMETRIES = ((1, 8, 1024), (4, 8, 1024), (16, 7, 1536), (256, 8, 4096))
 
 
 def _survive_some(unit, segments, size, cuts):
@@ -51,7 +51,7 @@ def test_second_cuts_during_recovery():
 
 def test_cuts_in_the_erases_of_segments_of_several_blocks():
     random = Random(9)
-    points = watched_script(Chip(4, 5, 2048, 512), 40, 3)
+    points = watched_script(Chip(4, 6, 2048, 512), 40, 3)
     erases = [p for p in points if p.operation and p.operation[0] == "erase"]
     assert len(erases) > 2
     for point in erases:
@@ -60,7 +60,7 @@ def test_cuts_in_the_erases_of_segments_of_several_blocks():
 
 
 def test_the_script_does_all_that_a_device_does():
-    chip, world = Chip(4, 6, 1024), World()
+    chip, world = Chip(4, 8, 1024), World()
     life = Life(chip, world)
     kinds, gaps = set(), set()
     append = life.log.append
@@ -86,7 +86,7 @@ def test_every_attribute_of_a_turn_is_compared():
 
 
 def _lived():
-    chip, world = Chip(4, 6, 1024), World()
+    chip, world = Chip(4, 8, 1024), World()
     life = script(chip, world, 3)
     return chip, world.copy(), life.log._segments
 

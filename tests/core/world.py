@@ -269,16 +269,16 @@ class World:
         got, seq = turn.got, self.agent.log.seq
         data = script.data[got : got + self.limits.part_bytes]
         if how == "next":
-            if data:
-                self.agent.part(turn, got, data)
+            fits = 0 < len(data) <= self.limits.reply_bytes - got
+            assert self.agent.part(turn, got, data) == fits
         elif how == "spoilt":
             if data:
                 self.model.spoilt.add(turn.id)
                 self.agent.part(turn, got, bytes([data[0] ^ 1]) + data[1:])
         elif how in ("again", "ahead"):
             at = got + 1 if how == "ahead" else got // 2
-            taken = self.agent.part(turn, at, script.data[at : at + 5])
-            assert taken == (at == got)
+            data = script.data[at : at + 5]
+            assert self.agent.part(turn, at, data) == (at == got and len(data) > 0)
         elif how == "end":
             self.reply_end(turn, script, script.digest)
         elif how == "wrong end":

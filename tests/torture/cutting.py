@@ -20,7 +20,7 @@ MOMENTS = 40  # of the life behind it
 _INSPECT_EVERY = 8  # of so many cuts one is looked at by the other reader
 _EXAMPLES = 5
 
-GEOMETRIES = {1: (1, 6, 1024), 4: (4, 6, 1024), 16: (16, 5, 1536), 256: (256, 6, 4096)}
+GEOMETRIES = {1: (1, 8, 1024), 4: (4, 8, 1024), 16: (16, 7, 1536), 256: (256, 8, 4096)}
 MEDIA = ("nor", "files")
 SUBJECTS = [(medium, unit) for unit in GEOMETRIES for medium in MEDIA]
 

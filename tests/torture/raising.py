@@ -25,7 +25,7 @@ _TRACED = "log segments writer index recovery agent state turn gate lookup"
 _FILES = {f"{_CORE}/{name}.py" for name in _TRACED.split()}
 _BEFORE = 12  # rounds of the script that fill the ring
 _ROUNDS = 3  # that are traced
-_GEOMETRY = (4, 6, 1024)
+_GEOMETRY = (4, 8, 1024)
 _EXAMPLES = 5
 
 
