@@ -166,6 +166,7 @@ class Recovery:
         """The index of the newest segment with a state, -1 if there is none."""
         newest = True
         n = len(self.live)
+        torn = only = None
         while n:
             n -= 1
             segment = self.live[n][1]
@@ -179,11 +180,17 @@ class Recovery:
                     newest = False
                     self.oldest, self.acked, self.owed = found.log[5:8]
                     if self._torn(segment, found.records):
-                        self.live.pop(n)  # full, and what it dropped is still to be carried on
+                        torn = self.live.pop(n)  # full; what it dropped is still to be carried on
+                        only = found
                         continue
                 self._whole[segment] = found
                 if found.log[8]:
                     return n
+        if torn and only.log[8]:  # there is no other state: it is better than none
+            self.live.append(torn)
+            self.live.sort()
+            self._whole[torn[1]] = only
+            return self.live.index(torn)
         return -1
 
     def _torn(self, segment, at):

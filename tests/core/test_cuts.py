@@ -51,7 +51,7 @@ def test_second_cuts_during_recovery():
 
 def test_cuts_in_the_erases_of_segments_of_several_blocks():
     random = Random(9)
-    points = watched_script(Chip(4, 6, 2048, 512), 40, 3)
+    points = watched_script(Chip(4, 6, 2048, 512), 72, 4)
     erases = [p for p in points if p.operation and p.operation[0] == "erase"]
     assert len(erases) > 2
     for point in erases:
