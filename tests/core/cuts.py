@@ -88,10 +88,10 @@ class Point:
 class Watched:
     """A medium: a chip, of each operation on which, and of what `world` tells, a point is kept.
 
-    Only one of `every` so many is kept, and `most` altogether.
+    Only one of `every` so many is kept, those of kind `only`, and `most` altogether.
     """
 
-    def __init__(self, chip, world, most=None, every=1):
+    def __init__(self, chip, world, most=None, every=1, only=None):
         self.unit, self.segments, self.segment_bytes = chip.unit, chip.segments, chip.segment_bytes
         self.read = chip.read
         self.points = []
@@ -99,10 +99,13 @@ class Watched:
         self._world = world
         self._most = most
         self._every = every
+        self._only = only
         self._number = 0
         world.watch = self._keep
 
     def _keep(self, operation=None):
+        if self._only and (not operation or operation[0] != self._only):
+            return
         self._number += 1
         full = self._most is not None and len(self.points) >= self._most
         if not full and self._number % self._every == 0:
@@ -124,10 +127,10 @@ class Watched:
         self._chip.sync()
 
 
-def watched_script(chip, rounds, every=1):
+def watched_script(chip, rounds, every=1, only=None):
     """The points of a whole script on a chip."""
     world = World()
-    medium = Watched(chip, world, None, every)
+    medium = Watched(chip, world, None, every, only)
     script(medium, world, rounds)
     return medium.points
 
