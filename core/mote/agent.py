@@ -3,18 +3,16 @@
 `Agent` owns the log. Whatever happens comes in through a method that appends a record and folds
 it; `next_effect` records the decisions that need nothing but the log and hands out those that
 need the world. A driver performs them and reports back. State changes in `State.fold` only.
-
-Whatever raises in the middle of that (no memory, the flash) leaves the log sound and the state
-perhaps behind it: then every method raises LogError, and the log is to be opened anew.
 """
 
 from . import records as r
 from .body import Body, Reply
 from .gate import Gate, Refused, cut
-from .log import LogError, Lost
-from .lookup import FACT_KEY, FACT_VALUE, GONE, answer_at, ask_at, fact_at, newest_ask, reason_at
-from .msgpack import FormatError, Packer
-from .state import State, UnknownRecord, key_of  # noqa: F401 (its users find it here)
+from .log import Lost
+from .lookup import GONE, answer_at, ask_at, newest_ask, reason_at
+from .msgpack import FormatError
+from .recorder import Recorder
+from .state import UnknownRecord, key_of  # noqa: F401 (its users find it here)
 from .tools import Rejected
 from .turn import (
     ANSWERED,
@@ -33,43 +31,21 @@ from .turn import (
 )
 
 
-class Agent:
+class Agent(Recorder):
     """One device's agent over an unopened `log`, with a `tools.Toolset` and `turn.Limits`."""
 
     def __init__(self, log, tools, limits):
-        self.log = log
+        super().__init__(log, limits)
         self.tools = tools
-        self.limits = limits
-        self.state = State(limits)
-        self.turns = self.state.turns  # open ones, oldest first
         self.at = 0  # the turn that is being worked on, for who has to say why that failed
-        self.before_boot = (0, log.head)  # (b, h[b]): the last record before this BOOT
         self._again = []  # (seq of ASK, seq of ANSWER) that somebody asked for once more
-        self._carried = 0  # the newest record that takes a fact out of a dropped segment
         self._resumed = []  # turns whose interrupted call runs again in this life
-        self._packer = Packer(bytearray(log.record_bytes))
         self._gate = Gate(limits)
 
     def open(self, now_ms, nonce, outputs, version):
         """Fold the log and append BOOT. `outputs` names what the reset switched off."""
-        log, state = self.log, self.state
-        log.checkpoint = state.pack
-        log.open(state.restore, state.fold)
-        state.seq = log.seq
-        self._carry()
-        self.before_boot = (log.seq, log.head)
         self._gate.open(now_ms)
-        p = self._start(5).int(state.epoch + 1).bin(nonce)
-        p.value(outputs).str(version).value(self.limits.values())
-        self._append(r.BOOT)
-        log.sync()
-        for turn in self.turns:
-            turn.until_ms = now_ms + self.limits.turn_ms
-
-    @property
-    def epoch(self):
-        """How often this log was opened for writing."""
-        return self.state.epoch
+        super().open(now_ms, nonce, outputs, version)
 
     def waiting(self, request_id):
         """The turn that waits for the reply to that request, or None."""
@@ -77,59 +53,6 @@ class Agent:
             if turn.state == WAITING and not turn.ending and turn.id == request_id:
                 return turn
         return None
-
-    # -- appending
-
-    def _check(self):
-        if self.state.seq != self.log.seq:
-            raise LogError("the state is behind the log: open it again")
-
-    def _start(self, fields):
-        self._check()
-        return self._packer.reset(0).array(fields)
-
-    def _append(self, kind):
-        """Append what `_packer` holds, and fold it; then what a new segment makes necessary."""
-        seq = self._record(kind)
-        self._carry()
-        return seq
-
-    def _record(self, kind):
-        log = self.log
-        payload = self._packer.taken()
-        seq = log.append(kind, payload)
-        self.state.fold(seq, log.head, kind, payload)
-        return seq
-
-    def _note(self, kind, number):
-        """Append a record of one field."""
-        self._start(1).int(number)
-        self._append(kind)
-
-    def _carry(self):
-        """Record what a dropped segment leaves behind: a gap, and facts to take along."""
-        log = self.log
-        gap = log.owed
-        if gap:
-            self._start(5)
-            for field in gap:
-                self._packer.value(field)
-            self._record(r.GAP)
-            if log.owed is gap:  # else this very record has begun another segment: the next time
-                log.owed = None
-        for key, seq in self.state.facts[:]:
-            if seq < log.at_risk():
-                self._start(2).str(key).value(fact_at(log, seq))
-                self._carried = self._record(r.FACT)
-
-    def tidy(self):
-        """Erase what was dropped. It may take a while, so only when nothing else is due."""
-        self._check()
-        if self.log.dropped():
-            self._carry()
-            if self._carried > self.log.synced:
-                self.log.sync()
-            self.log.tidy()
 
     # -- what happens
 
@@ -171,7 +94,8 @@ class Agent:
     def part(self, turn, offset, data):
         """Take bytes of the reply that `turn` waits for; out of order or over the limit: False."""
         self.at = turn.seq
-        if not len(data) or offset != turn.got or offset + len(data) > self.limits.reply_bytes:
+        most = self.limits.reply_bytes
+        if not len(data) or offset != turn.got or offset + len(data) > most:
             return False
         self._start(2).int(turn.req).bin(data)
         self._append(r.PART)
@@ -229,28 +153,6 @@ class Agent:
         elif turn:
             self._start(2).int(seq).str(cut(why, self.limits.result_bytes))
             self._append(r.END)
-
-    def confirmed(self, seq):
-        """The gateway's replica has the same hash at record `seq`: what is before it may go."""
-        self.log.acked = seq
-        if 0 < self.state.doubt <= seq:
-            self._note(r.TRUST, seq)
-
-    def remember(self, key, value):
-        """Keep a fact; None forgets it. Raises ValueError over the limits."""
-        if not 0 < len(key.encode()) <= FACT_KEY:
-            raise ValueError("a key has 1 to %d bytes" % FACT_KEY)
-        known = [fact[0] for fact in self.state.facts]
-        if value is not None:
-            if len(value.encode()) > FACT_VALUE:
-                raise ValueError("a fact has at most %d bytes" % FACT_VALUE)
-            if key not in known and len(known) >= self.limits.facts:
-                raise ValueError("%d facts are remembered: forget one first" % len(known))
-        elif key not in known:
-            return
-        self._start(2).str(key).value(value)
-        self._append(r.FACT)
-        self.log.sync()
 
     def cancel(self, session):
         """End the open turns of a session, or of all (None); returns how many."""
@@ -349,6 +251,9 @@ class Agent:
         try:
             name, given = Reply(self.log, turn.req).call(turn.index)
             tool, args = self.tools.check(name, given)
+            if turn.running and tool.effect == r.ONCE:  # it became so by an update
+                self.result(turn, r.UNKNOWN, "restarted meanwhile; outcome unknown")
+                return None
             if not turn.running:
                 if tool.effect == r.ONCE and self._doubtful(turn):
                     return None

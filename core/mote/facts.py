@@ -36,7 +36,7 @@ class Facts:
     def _recall(self, key):
         agent = self.agent
         found = [
-            "%s: %s" % (name, fact_at(agent.log, seq))
+            "%s: %s" % (name, fact_at(agent.log, seq) or "(lost: its record is damaged)")
             for name, seq in agent.state.facts
             if key in ("", name)
         ]

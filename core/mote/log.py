@@ -107,7 +107,7 @@ class Log:
         def move(at, n):
             frame = bytes(segments.window(segment, at, n))
             more = ahead(frame[3] << 8 | frame[4], self.seq + 1)
-            if more < 0 or frame[2] in (ITEMS, LAST):
+            if frame[2] in (ITEMS, LAST) or not 0 <= more <= segments.size // OVERHEAD:
                 return
             if more:
                 self.sync()

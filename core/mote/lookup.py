@@ -4,10 +4,12 @@ from . import records as r
 from .body import Reply
 from .const import const
 from .log import HEAD, Lost
-from .msgpack import Unpacker
+from .msgpack import FormatError, Unpacker
 
 FACT_KEY = const(32)  # bytes
 FACT_VALUE = const(256)
+
+_BACK = const(256)  # records: an ask in a new session must not cost a walk through the log
 
 GONE = "the records that it needs are no longer in the log"
 
@@ -23,7 +25,7 @@ def ask_at(log, seq):
     try:
         u = _fields(log, seq)
         return u.str(), u.str()
-    except Lost:
+    except (Lost, FormatError):
         return "", ""
 
 
@@ -34,7 +36,7 @@ def answer_at(log, seq):
         u.int()
         how, req, text = u.int(), u.int(), u.value()
         return how, Reply(log, req).text() if text is None else text
-    except Lost:
+    except (Lost, FormatError):
         return r.FAILED, GONE
 
 
@@ -48,7 +50,7 @@ def reason_at(log, turn):
         u = _fields(log, turn.ended)
         u.int()
         return r.FAILED, u.str()
-    except Lost:
+    except (Lost, FormatError):
         return r.FAILED, GONE
 
 
@@ -58,17 +60,17 @@ def fact_at(log, seq):
         u = _fields(log, seq)
         u.str()
         return u.value()
-    except Lost:
+    except (Lost, FormatError):
         return None
 
 
 def newest_ask(log, session):
-    """The number of the session's newest ASK that is kept, 0 if there is none."""
+    """The number of the session's newest ASK among the last records, 0 if there is none."""
     found = 0
-    for seq in range(log.oldest(), log.seq + 1):
+    for seq in range(max(log.oldest(), log.seq - _BACK), log.seq + 1):
         try:
             frame = log.frame(seq)
-        except Lost:
+        except (Lost, FormatError):
             continue
         if frame[2] == r.ASK:
             u = Unpacker(frame[HEAD:])

@@ -18,6 +18,7 @@ from .segments import (
     HEADER,
     ITEMS,
     LAST,
+    OVERHEAD,
     VALID,
     VERSION,
     LogError,
@@ -28,6 +29,7 @@ from .segments import (
 )
 
 _NOTES = const(8)
+_MALFORMED = (FormatError, ValueError, TypeError, IndexError)  # what no checkpoint of ours raises
 
 
 class Checkpoint:
@@ -108,6 +110,7 @@ class Recovery:
         if at >= 0:
             self.base = segment
             self._restore(segment, restore)
+            self._front()
         elif first > 1:
             self.note(
                 segment, "no checkpoint is whole: the state before record %d is lost" % first
@@ -115,6 +118,17 @@ class Recovery:
             self._gap(1, first - 1, self._start, self.head)
         for n in range(max(at, 0), len(self.live)):
             self._fold(n)
+
+    def _front(self):
+        """Tell of records that went before a checkpoint could say so: all erases had failed."""
+        first, segment = self.live[0]
+        due, why = max(self.oldest, self.acked + 1), r.DROPPED
+        before = self._start if due == 1 else b""
+        if first > due:
+            self.note(segment, "no segment has records %d to %d" % (due, first - 1))
+            if self.owed:
+                due, _, before, _, why = self.owed
+            self.owed = [due, first - 1, before, self._segments.origin(segment)[1], why]
 
     # -- which segments count
 
@@ -134,8 +148,16 @@ class Recovery:
                 self.kept.append(segment)
             elif found == BAD:
                 self._bad.append(segment)
+                if self._was_whole(segment):
+                    self.note(segment, "damaged header")
         self.live.sort()
         self._settle()
+
+    def _was_whole(self, segment):
+        """True for a bad header that was whole once: one that was torn has nothing behind it."""
+        segments = self._segments
+        begins = bytes(segments.window(segment, 0, 5)) == b"mote" + bytes((VERSION,))
+        return begins and segments.written(segment, segments.begin()) < segments.size
 
     def _settle(self):
         """Order segments that begin at the same record: each but one of them failed early.
@@ -208,10 +230,10 @@ class Recovery:
         segments = self._segments
         try:
             found = Checkpoint(segments, segment)
-        except (FormatError, ValueError, TypeError, IndexError):
+            if found.whole:
+                self._check(segment, found.log)
+        except _MALFORMED:
             refuse(segment, "malformed checkpoint")
-        if found.log:
-            self._check(segment, found.log)
         if not found.whole and self._more(segment, segments.origin(segment)[0]) < 0:
             return None
         return found
@@ -219,6 +241,8 @@ class Recovery:
     def _check(self, segment, log):
         """Raises LogError unless this reader may read a log of that LOG item."""
         segments = self._segments
+        if len(log) < 9:
+            raise IndexError
         if log[1] > VERSION:
             refuse(segment, "needs a mote that reads version %d" % log[1])
         for good, made_with, what in (
@@ -237,7 +261,9 @@ class Recovery:
         def visit(at, n):
             frame = segments.window(segment, at, n)
             if frame[2] not in (ITEMS, LAST):
-                found[0] = max(found[0], ahead(frame[3] << 8 | frame[4], due))
+                more = ahead(frame[3] << 8 | frame[4], due)
+                if more <= segments.size // OVERHEAD:  # further on is another life of the segment
+                    found[0] = max(found[0], more)
 
         segments.walk(segment, segments.begin(), seed, visit)
         return found[0]
@@ -256,7 +282,10 @@ class Recovery:
                 restore(u.value())
             return False
 
-        segments.walk(segment, segments.begin(), segments.seed(segment), visit)
+        try:
+            segments.walk(segment, segments.begin(), segments.seed(segment), visit)
+        except _MALFORMED:
+            refuse(segment, "malformed checkpoint")
 
     def _fold(self, n):
         """Visit the records of the nth segment."""
@@ -324,7 +353,8 @@ class Recovery:
         for segment in self._bad:
             head = bytes(self._segments.window(segment, 0, HEADER))
             first = int.from_bytes(head[8:12], "big")
-            if head[12:44] == self.head or 0 <= self.seq + 1 - first < 0x8000:
+            behind = self.seq + 1 - first
+            if head[12:44] == self.head or 0 <= behind <= self._segments.size // OVERHEAD:
                 for seed in (int.from_bytes(head[60:], "big"), crc32(head[:60])):
                     if self._newest(segment, seed, self.seq + 1) >= 0:
                         self.note(segment, "damaged header")

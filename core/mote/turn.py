@@ -13,6 +13,7 @@ changes it; `decide` says from the state alone what is due.
 
 from . import records as r
 from .const import const
+from .msgpack import FormatError
 from .segments import ITEM, OVERHEAD
 
 NEW = const(0)
@@ -74,9 +75,16 @@ class Limits:
 
     @classmethod
     def of(cls, values):
-        """The limits of which `values` is the list; what it lacks is as by default."""
+        """The limits of which `values` is the list; what it lacks is as by default.
+
+        Raises FormatError if it is no list of numbers.
+        """
         made = cls()
+        if not isinstance(values or [], (list, tuple)):
+            raise FormatError("limits are a list")
         for i in range(min(len(values or ()), len(cls._NAMES))):
+            if not isinstance(values[i], int):
+                raise FormatError("%s is no number" % cls._NAMES[i])
             setattr(made, cls._NAMES[i], values[i])
         return made
 
@@ -87,7 +95,10 @@ class Limits:
         return items + items // ITEM * OVERHEAD + 128 + 256
 
     def worst_turn(self, unit):
-        """Bytes of log that one turn can need at most, framing and padding included."""
+        """Bytes of log that one turn can need at most, framing and padding included.
+
+        The gateway is trusted to send parts of `part_bytes`.
+        """
         parts = self.reply_bytes // self.part_bytes + 2
         step = self.reply_bytes + parts * (32 + unit) + 160 + 3 * unit
         call = self.result_bytes + 640 + 2 * unit
@@ -137,7 +148,8 @@ class Turn:
         turn = cls(item[1], item[2], item[3])
         turn.state, turn.req, turn.id, turn.got, turn.ncalls, turn.index = item[4:10]
         flags = item[10]
-        turn.running, turn.interrupted, turn.lost = bool(flags & 1), bool(flags & 2), flags > 3
+        turn.running, turn.interrupted = bool(flags & 1), bool(flags & 2)
+        turn.lost = bool(flags & 4)
         turn.effect, turn.steps, turn.calls, turn.tokens, turn.restarts = item[11:16]
         turn.ending, turn.ended, turn.answer = item[16:19]
         return turn

@@ -132,7 +132,9 @@ class Walk(Recovery):
 
     def note(self, segment: int, why: str) -> None:
         """Keep all of them, where a device keeps a few."""
-        self.notes.append(f"segment {segment}: {why}")
+        text = f"segment {segment}: {why}"
+        if text not in self.notes:
+            self.notes.append(text)
 
     def lose(self, segment: int, at: int, count: int) -> None:
         """Go on behind a hole, with a hash that later segments may not have."""
