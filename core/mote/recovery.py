@@ -148,16 +148,8 @@ class Recovery:
                 self.kept.append(segment)
             elif found == BAD:
                 self._bad.append(segment)
-                if self._was_whole(segment):
-                    self.note(segment, "damaged header")
         self.live.sort()
         self._settle()
-
-    def _was_whole(self, segment):
-        """True for a bad header that was whole once: one that was torn has nothing behind it."""
-        segments = self._segments
-        begins = bytes(segments.window(segment, 0, 5)) == b"mote" + bytes((VERSION,))
-        return begins and segments.written(segment, segments.begin()) < segments.size
 
     def _settle(self):
         """Order segments that begin at the same record: each but one of them failed early.

@@ -6,12 +6,31 @@ watched, and at each of its operations on the medium, and whenever something lea
 there may leave, each for a next life.
 """
 
+import hashlib
+
 from chip import BACKWARDS, PowerCut
 from helpers import Random
 from life import Life, script
 from outside import World
 
 SMEARS = (False, True, BACKWARDS)
+
+
+def bytes_done(n, unit, random, sample, each=False):
+    """How many bytes of an operation on `n` may be done when the power goes, in order.
+
+    Both ends and the middle, those beside a border of a unit (beside `each`, or a random one), and
+    `sample` at random. With a sample of None all there are.
+    """
+    if sample is None:
+        return range(n + 1)
+    found = [0, 1, n // 2, n - 1, n]
+    if unit > 1:
+        borders = range(0, n + 1, unit) if each else [random.below(n // unit + 1) * unit]
+        for border in borders:
+            found.extend([max(0, border - 1), border, min(n, border + 1)])
+    found.extend([random.below(n) for _ in range(sample)])
+    return sorted(set(found))
 
 
 class Point:
@@ -22,17 +41,17 @@ class Point:
         self.chip = chip.copy()
         self.operation = operation
 
-    def cuts(self, random, sample):
-        """[(block, byte, smear)] of cuts in the operation; None before it, (0, None, False).
+    def cuts(self, random, sample, each=False):
+        """[(block, byte, smear)] of cuts in the operation; before it: (0, None, False).
 
-        `sample`: how many bytes at random, besides those at borders; None takes every byte.
+        `sample` and `each` are those of `bytes_done`.
         """
         found = [(0, None, False)]
         if not self.operation or self.operation[0] == "sync":
             return found
         for block in range(self.chip.blocks if self.operation[0] == "erase" else 1):
             n = self._size()
-            for byte in self._bytes(n, random, sample):
+            for byte in bytes_done(n, self.chip.unit, random, sample, each):
                 for smear in SMEARS if byte < n else SMEARS[:1]:
                     found.append((block, byte, smear))
         return found
@@ -40,18 +59,6 @@ class Point:
     def _size(self):
         kind, _, _, data = self.operation
         return self.chip.block_bytes if kind == "erase" else len(data)
-
-    def _bytes(self, n, random, sample):
-        """Bytes that are done when the power goes."""
-        if sample is None:
-            return range(n + 1)
-        found = [0, 1, n // 2, n - 1, n]
-        unit = self.chip.unit
-        if unit > 1:
-            border = random.below(n // unit + 1) * unit
-            found.extend([max(0, border - 1), border, min(n, border + 1)])
-        found.extend([random.below(n) for _ in range(sample)])
-        return sorted(set(found))
 
     def next_life(self, cut, world, most):
         """(the medium that such a cut leaves, the points of a life on it, `most` of them)."""
@@ -78,6 +85,10 @@ class Point:
             chip.power_on()
             return chip
         raise AssertionError("the power did not go")
+
+    def fingerprint(self, cut):
+        """A hash of the medium that such a cut leaves."""
+        return hashlib.sha256(b"".join(self.after(cut).cells)).digest()
 
     def name(self, cut):
         """What a person needs to find it again."""

@@ -275,10 +275,12 @@ class Life:
         log, shadow = self.log, self.world.shadow
         segments = log.segments()
         ends = [first - 1 for first, _, _ in segments[1:]] + [log.seq]
+        more = (log.seq % len(segments), len(segments) - 1)
         for n, (first, _, before) in enumerate(segments):
             last = ends[n]
             hold("chain", before == shadow[first - 1][0], "a header before record %d" % first)
-            for seq in (first, last - 1, last):
+            # the hash of the last one is one over all; others of two segments, as it takes long
+            for seq in (first, last - 1, last) if n in more else (last,):
                 if first <= seq <= last:
                     h = log.hash_at(seq)
                     hold("chain", h == shadow[seq][0], "record %d is another one" % seq)

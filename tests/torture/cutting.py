@@ -1,6 +1,10 @@
-"""Every power cut on every medium: the runs, and what they count."""
+"""Every power cut on every medium: the runs, and what they count.
 
-import sys
+The power goes at every operation of a script, and inside it: with program units of 1 and 4 bytes
+at every byte, with those of 16 and 256 at both ends, beside each border of a unit and at some
+bytes at random. Many cuts of a moment leave the same medium; it is tried once.
+"""
+
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -13,10 +17,13 @@ from helpers import DEVICE, KEY, Random
 from outside import hold
 
 from tests.torture import disks
+from tests.torture.progress import Progress
 
 ROUNDS = 24  # of the script: the ring goes round a few times
-AGAIN_EVERY = 40  # of so many first cuts one is followed by second ones
+AGAIN_EVERY = 100  # of so many first cuts one is followed by second ones
 MOMENTS = 40  # of the life behind it
+_WHOLE = 1, 4  # program units with which each byte is taken
+_SAMPLE = 12  # else so many at random
 _INSPECT_EVERY = 8  # of so many cuts one is looked at by the other reader
 _EXAMPLES = 5
 
@@ -33,6 +40,7 @@ class Tally:
     unit: int
     moments: int = 0  # of the script at which the power was cut
     planned: int = 0  # first cuts that there are
+    same: int = 0  # of them left what another one of that moment had left
     tried: int = 0  # first and second cuts
     second: int = 0
     lost: int = 0  # cuts behind which something was not as promised, a repeated call aside
@@ -43,22 +51,32 @@ class Tally:
     @property
     def complete(self) -> bool:
         """True if no first cut was left out."""
-        return self.tried - self.second == self.planned
+        return self.done == self.planned
+
+    @property
+    def done(self) -> int:
+        """First cuts that are done with."""
+        return self.same + self.tried - self.second
 
 
-Progress = Callable[[Tally], None]
-
-
-def run(medium: str, unit: int, seconds: float | None, seed: int, progress: Progress) -> Tally:
+def run(
+    medium: str, unit: int, seconds: float | None, seed: int, progress: Callable[[Tally], None]
+) -> Tally:
     """All cuts, in an order that the seed gives; `seconds` bounds the CPU time."""
     tally = Tally(medium, unit)
     points = moments(medium, unit)
     random = Random(seed)
-    jobs = [(point, cut) for point in points for cut in point.cuts(random, None)]
+    jobs = [(point, cut) for point in points for cut in point.cuts(random, sample(unit), True)]
     tally.moments, tally.planned = len(points), len(jobs)
     began = time.process_time()
+    seen = set()
     for number, (point, cut) in enumerate(cuts.shuffled(jobs, seed)):
-        deep = 0 if number % AGAIN_EVERY else MOMENTS
+        left = (id(point), point.fingerprint(cut))
+        if left in seen:
+            tally.same += 1
+            continue
+        seen.add(left)
+        deep = 0 if len(seen) % AGAIN_EVERY else MOMENTS
         found = _try(tally, point, cut, number, deep)
         for again, other in _second(found, random):
             tally.second += 1
@@ -66,23 +84,22 @@ def run(medium: str, unit: int, seconds: float | None, seed: int, progress: Prog
         tally.seconds = time.process_time() - began
         if seconds is not None and tally.seconds > seconds:
             break
-        if number % 100 == 0:
+        if tally.done % 100 == 0:
             progress(tally)
-    progress(tally)
     return tally
 
 
 def told(medium: str, unit: int, seconds: float | None, seed: int, shown: bool) -> Tally:
     """`run`, with its progress on standard error: in one line if it is `shown` to a person."""
+    say = Progress(shown)
 
-    def progress(tally: Tally) -> None:
-        share = (tally.tried - tally.second) / max(1, tally.planned)
-        text = f"{medium} {unit}: {tally.tried} cuts, {share:.1%} of the first ones, "
-        text += f"{tally.lost} lost, {tally.once} repeated"
-        print(text, file=sys.stderr, end="\r" if shown else "\n", flush=True)
+    def text(tally: Tally) -> str:
+        share = tally.done / max(1, tally.planned)
+        found = f"{medium} {unit}: {tally.tried} cuts, {share:.1%} of the first ones, "
+        return found + f"{tally.lost} lost, {tally.once} repeated"
 
-    tally = run(medium, unit, seconds, seed, progress if shown else lambda tally: None)
-    progress(tally)
+    tally = run(medium, unit, seconds, seed, lambda tally: say(text(tally)))
+    say(text(tally), last=True)
     return tally
 
 
@@ -92,6 +109,11 @@ def moments(medium: str, unit: int) -> list[Any]:
     if medium == "files":
         return list(disks.watched_script(geometry, ROUNDS))
     return list(cuts.watched_script(Chip(*geometry), ROUNDS))
+
+
+def sample(unit: int) -> int | None:
+    """How many bytes of an operation are taken at random besides those at borders; None: all."""
+    return None if unit in _WHOLE else _SAMPLE
 
 
 def _second(found: list[Any], random: Any) -> Iterator[tuple[Any, Any]]:

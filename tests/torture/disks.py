@@ -1,8 +1,10 @@
 """Power cuts on the file medium: what a system with caches may leave of what was not synced."""
 
 import copy
+import hashlib
 from typing import Any
 
+from cuts import bytes_done
 from disk import KINDS, Disk
 from helpers import Random
 from life import script
@@ -23,29 +25,38 @@ class DiskPoint:
         self._geometry = geometry
         self._kept = _copied(disk)
 
-    def cuts(self, random: Any, sample: int | None) -> list[Cut]:
-        """Each kind of crash, before the operation and at bytes of a write."""
+    def cuts(self, random: Any, sample: int | None, each: bool = False) -> list[Cut]:
+        """Each kind of crash, before the operation and at bytes of a write (`cuts.bytes_done`)."""
         done: list[int | None] = [None]
         if self.operation and self.operation[0] == "write":
             n = len(self.operation[3])
-            every = range(n + 1)
-            some = {1, n // 2, n - 1, n, *(random.below(n) for _ in range(sample or 0))}
-            done += every if sample is None else sorted(some)
+            done += bytes_done(n, self._geometry[0], random, sample, each)
         kinds: list[int | None] = [None, *KINDS]
         return [(byte, kind, random.below(65536)) for byte in done for kind in kinds]
 
     def next_life(self, cut: Cut, world: Any, most: int) -> tuple[FileMedium, list[Any]]:
         """(the medium that such a cut leaves, the points of a life on it, `most` of them)."""
+        left = self._after(cut)
+        if not most:
+            return _medium(left, self._geometry), []
+        watched = WatchedDisk(world, self._geometry, most, left)
+        return _medium(watched, self._geometry), watched.points
+
+    def _after(self, cut: Cut) -> Disk:
         byte, kind, seed = cut
         before = _copied(self._kept)
         if byte is not None:
             _, path, at, data = self.operation
             before._entries[path].change((at, data[:byte]))
-        left = before.crash(kind, Random(seed))
-        if not most:
-            return _medium(left, self._geometry), []
-        watched = WatchedDisk(world, self._geometry, most, left)
-        return _medium(watched, self._geometry), watched.points
+        return before.crash(kind, Random(seed))
+
+    def fingerprint(self, cut: Cut) -> bytes:
+        """A hash of the disk that such a cut leaves."""
+        found = hashlib.sha256()
+        for path, node in sorted(self._after(cut)._entries.items()):
+            content = bytes(node.seen) if node else b""
+            found.update(b"%s %d %d " % (path.encode(), node is None, len(content)) + content)
+        return found.digest()
 
     def name(self, cut: Cut) -> str:
         """What a person needs to find it again."""

@@ -7,9 +7,13 @@ each moment that was chosen, and at that moment the line raises instead of being
 
 import sys
 import tempfile
+import time
+import warnings
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from chip import Chip
+from cuts import shuffled
 from gateway import TEXT, Gateway
 from helpers import Random, pack_reply
 from mote import records as r
@@ -22,6 +26,8 @@ CALLS = pack_reply([("look", {"n": 1}), ("pour", {"n": 2}), ("put", {"n": 3})])
 DONE = ("done", "done " * 300)
 OUT_OF_MEMORY = ("failed", "out of memory")
 
+_EXAMPLES = 5
+
 _FILES = [
     *ROOT.glob("core/mote/**/*.py"),
     *[ROOT / "ports/mote_ports" / name for name in ("driver.py", "connection.py", "inbox.py")],
@@ -29,6 +35,18 @@ _FILES = [
 _WATCHED = frozenset(str(path) for path in _FILES)
 # what stands for the world uses the core as well, and is not to fail
 _WORLD = tuple(str(ROOT / "tests/core" / name) for name in ("broker.py", "gateway.py"))
+
+
+@dataclass
+class Struck:
+    """What a sweep tried."""
+
+    planned: int = 0  # faults that there are
+    tried: int = 0
+    struck: int = 0  # faults whose line was executed again
+    broken: int = 0  # faults behind which something was not as it must be
+    seconds: float = 0.0  # of CPU time
+    examples: list = field(default_factory=list)
 
 
 class Model(Gateway):
@@ -135,14 +153,27 @@ async def _turns(house, fault):
     assert house.runs.count(("pour", 2)) == pours + 1
 
 
-def run(report):
-    """Strike every line that a turn executes, three times with each error; returns how often."""
-    struck = 0
-    chosen = moments()
-    for error in ERRORS:
-        for moment in chosen:
-            place = strike(moment, error)
-            struck += bool(place)
-            if struck % 100 == 0:
-                report(f"{struck} faults, last {error.__name__} at {place}")
-    return struck
+def run(seconds, seed, report):
+    """Strike every line that a turn executes, three times with each error: `Struck`.
+
+    In an order that the seed gives; `seconds` bounds the CPU time. `report(text)` is told how far
+    it is.
+    """
+    jobs = [(moment, error) for error in ERRORS for moment in moments(seed)]
+    found = Struck(planned=len(jobs))
+    warnings.simplefilter("ignore", RuntimeWarning)  # a fault leaves coroutines that nobody awaits
+    began = time.process_time()
+    for moment, error in shuffled(jobs, seed):
+        found.tried += 1
+        try:
+            found.struck += bool(strike(moment, error))
+        except AssertionError as broken:
+            found.broken += 1
+            if len(found.examples) < _EXAMPLES:
+                found.examples.append(str(broken)[:300])
+        if found.tried % 100 == 0:
+            report(f"driver: {found.tried} of {found.planned} faults, {found.broken} broken")
+        found.seconds = time.process_time() - began
+        if seconds is not None and found.seconds > seconds:
+            break
+    return found
