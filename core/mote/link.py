@@ -251,14 +251,14 @@ class Link:
             if not agent.reply_end(turn, u.int(), bytes(u.bin()), u.int(), u.int()):
                 turn.ask_at_ms = now_ms
         elif kind == wire.BUSY:
-            turn.ask_at_ms = now_ms + u.int()
+            turn.ask_at_ms = now_ms + _number(u)
         elif kind == wire.FAIL:
             agent.fail(turn, u.str())
 
     def _take_tip(self, u, now_ms):
-        tip, h = u.int(), bytes(u.bin())
+        tip, h = _number(u), bytes(u.bin())
         u.value()
-        self._clock = (u.int(), now_ms)
+        self._clock = (_number(u), now_ms)
         log = self._agent.log
         if tip > log.seq:
             self.trouble = "the gateway is ahead at record %d" % tip
@@ -288,6 +288,14 @@ class Link:
             self._anchor = True
             self._tip, self._tip_hash = tip, h
             self._due_ms = now_ms
+
+
+def _number(u):
+    """A number of at most 32 bits. Raises FormatError."""
+    n = u.int()
+    if not 0 <= n < 1 << 32:
+        raise FormatError("number %d" % n)
+    return n
 
 
 def _hash_at(log, seq):

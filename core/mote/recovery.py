@@ -125,7 +125,6 @@ class Recovery:
         due, why = max(self.oldest, self.acked + 1), r.DROPPED
         before = self._start if due == 1 else b""
         if first > due:
-            self.note(segment, "no segment has records %d to %d" % (due, first - 1))
             if self.owed:
                 due, _, before, _, why = self.owed
             self.owed = [due, first - 1, before, self._segments.origin(segment)[1], why]
@@ -233,8 +232,12 @@ class Recovery:
     def _check(self, segment, log):
         """Raises LogError unless this reader may read a log of that LOG item."""
         segments = self._segments
-        if len(log) < 9:
-            raise IndexError
+        numbers, owed = log[:7], log[7]
+        numbers.append(log[8])
+        if not all(isinstance(n, int) and n >= 0 for n in numbers):
+            raise TypeError
+        if owed is not None and [type(field) for field in owed] != [int, int, bytes, bytes, int]:
+            raise TypeError
         if log[1] > VERSION:
             refuse(segment, "needs a mote that reads version %d" % log[1])
         for good, made_with, what in (
@@ -330,9 +333,13 @@ class Recovery:
 
     def _told(self, frame):
         u = Unpacker(frame[HEAD:])
-        u.array(2)
-        u.int()
-        if self.owed and u.int() >= self.owed[1]:
+        try:
+            u.array(2)
+            u.int()
+            last = u.int()
+        except FormatError:
+            return  # who folds it says so
+        if self.owed and last >= self.owed[1]:
             self.owed = None
 
     # -- a segment whose header is damaged

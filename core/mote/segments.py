@@ -54,7 +54,7 @@ def chain_gap(h, last):
     """The chain hash after lost records, the last of which is `last`, `h` the one before them."""
     digest = hashlib.sha256(h)
     digest.update(b"gap")
-    digest.update(last.to_bytes(4, "big"))
+    digest.update((last & 0xFFFFFFFF).to_bytes(4, "big"))
     return digest.digest()
 
 

@@ -59,6 +59,8 @@ class State:
 
     def restore(self, item):
         """Take back one item, a list. What this core does not know is skipped."""
+        if not isinstance(item, list):
+            raise TypeError
         tag = item[0]
         if tag == _STATE:
             self.epoch, self.unix_s, self.doubt, self.forgot = item[1:5]

@@ -83,7 +83,7 @@ class Limits:
         if not isinstance(values or [], (list, tuple)):
             raise FormatError("limits are a list")
         for i in range(min(len(values or ()), len(cls._NAMES))):
-            if not isinstance(values[i], int):
+            if not isinstance(values[i], int) or values[i] < 0:
                 raise FormatError("%s is no number" % cls._NAMES[i])
             setattr(made, cls._NAMES[i], values[i])
         return made

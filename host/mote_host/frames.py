@@ -30,6 +30,7 @@ _MISSING = {r.DROPPED: "dropped before the gateway had them", r.DAMAGED: "damage
 
 _MAX_INT = 1 << 53  # beyond what SQLite or JSON readers hold exactly, nothing is meant
 _NONE = type(None)
+_LAST_SECOND = 253402300799  # of the year 9999
 _Fields = tuple[tuple[str, type | tuple[type, ...]], ...]
 _LAYOUT: dict[int, tuple[str, _Fields]] = {
     r.BOOT: (
@@ -235,6 +236,8 @@ def _fact(record: Record, f: dict[str, Any]) -> str:
 def _at(unix_s: int) -> str:
     if not unix_s:
         return ""  # the device did not know the time yet
+    if unix_s > _LAST_SECOND:
+        return " at a time that no calendar has"
     return datetime.fromtimestamp(unix_s, UTC).strftime(" at %Y-%m-%d %H:%M:%S UTC")
 
 

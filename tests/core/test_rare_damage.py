@@ -61,12 +61,12 @@ def test_what_the_gateway_had_of_them_is_no_gap():
     assert gaps(b) == []
 
 
-def test_records_behind_a_flipped_header_of_an_old_segment_are_in_the_notes():
+def test_records_behind_a_flipped_header_of_an_old_segment_are_a_gap():
     b = filled(3)
-    (_, segment, _), (second, behind, _) = b.log.segments()[:2]
+    (_, segment, _), (second, _, before) = b.log.segments()[:2]
     b.chip.flip(segment, 20 * 8)
     b = Bench(b.chip, record_bytes=512)
-    assert b.log.notes == ["segment %d: no segment has records 1 to %d" % (behind, second - 1)]
+    assert gaps(b) == [[1, second - 1, genesis(DEVICE), before, r.DROPPED]]
 
 
 def test_a_stray_segment_of_another_life_is_not_adopted():
