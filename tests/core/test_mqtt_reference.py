@@ -118,8 +118,13 @@ class Peer:
     def feed(self, packet):
         """Let it read a packet."""
         self.end.sendall(packet)
-        assert select.select([self.client.socket()], [], [], PATIENCE_S)[0]
-        self.client.loop_read()
+        count = len(self.messages)
+        publish = packet[0] >> 4 == 3
+        while True:
+            assert select.select([self.client.socket()], [], [], PATIENCE_S)[0]
+            self.client.loop_read()
+            if not publish or len(self.messages) > count:
+                break
 
     def close(self):
         """Close both ends."""
@@ -258,6 +263,24 @@ def test_publish_is_read_by_paho(peer):
             assert got.mid == (pid if qos else 0)
             if level == 5:
                 assert got.properties.isEmpty()
+            if qos:
+                other.sent()
+
+
+def test_publish_in_pieces_is_read_by_paho(peer):
+    draw = random.Random(7)
+    for level in (4, 5):
+        other, session = peer(level), opened(level)
+        for n in range(40):
+            topic, size = text(draw, 60), draw.choice((0, 100, 120, 16370, 16384, 100000))
+            qos, expiry_s = draw.randrange(2), draw.choice((0, 1, 2**32 - 1))
+            payload = draw.randbytes(size)
+            head = bytes(session.publish_head(topic, size, qos, n + 1, False, expiry_s))
+            other.feed(head + payload)
+            got = other.messages[n]
+            assert (got.topic, got.payload, got.qos) == (topic, payload, qos)
+            if level == 5:
+                assert getattr(got.properties, "MessageExpiryInterval", 0) == expiry_s
             if qos:
                 other.sent()
 

@@ -479,10 +479,32 @@ def test_keepalive_of_the_server():
     assert session.deadline() == 5000
     session.connect(0)
     assert session.deadline() == 60000
-    assert opened(5, packet(0x20, b"\0\0\3\x13\0\0")).deadline() is None
+    session = opened(5, packet(0x20, b"\0\0\3\x13\0\5"), keepalive_s=0)
+    assert session.deadline() == 5000
+    # who reads from us takes our own silence for an end, whatever the server wants
+    for wanted in (b"\0\0", b"\xff\xff"):
+        session = opened(5, packet(0x20, b"\0\0\3\x13" + wanted), keepalive_s=60)
+        assert session.deadline() == 60000
     session = opened(4, keepalive_s=0)
     assert session.deadline() is None
     assert session.poll(10**9) is None
+
+
+def test_a_server_that_retains_nothing_gets_nothing_to_retain():
+    session = opened(5, packet(0x20, b"\0\0\2\x25\0"))
+    assert bytes(session.publish("a", b"", retain=True))[0] == 0x30
+    assert bytes(opened(5).publish("a", b"", retain=True))[0] == 0x31
+
+
+def test_a_will_that_the_server_refuses_is_made_smaller():
+    will = ("a", b"x", True)
+    for codes, flags in (((0x9A,), 0x0C), ((0x9B,), 0x24), ((0x9A, 0x9B), 0x04), ((0x97,), 0x2C)):
+        session = Session("d", will=will)
+        for code in codes:
+            session.connect(0)
+            session.receive(packet(0x20, bytes((0, code, 0))), 0)
+            assert session.next_event() == (REFUSED, code)
+        assert bytes(session.connect(0))[9] == flags
 
 
 # -- what a server must not do

@@ -121,8 +121,7 @@ class Writer:
 
     def start(self):
         """Begin a packet."""
-        self._start = 3  # of a packet with the shortest fixed header
-        self._at = 5  # behind the longest
+        self._at = 5  # behind the longest fixed header
 
     def uint(self, value, size):
         """Append a big-endian number of `size` bytes, perhaps none."""
@@ -146,10 +145,13 @@ class Writer:
         self.uint(len(data), 2)
         self.raw(data)
 
-    def end(self, head):
-        """The packet, its first byte being `head`: a slice that lives until the next start()."""
-        size = self._at - 5
-        at = self._start
+    def end(self, head, more=0):
+        """The packet, its first byte being `head`: a slice that lives until the next start().
+
+        `more` bytes of it follow later.
+        """
+        size = self._at - 5 + more
+        at = self._start = _start_of(size)
         buf = self._buf
         buf[at] = head
         while at < 4:
@@ -161,8 +163,11 @@ class Writer:
     def _take(self, size):
         at = self._at
         self._at = at + size
-        size = self._at - 5
-        self._start = 3 - (size > 0x7F) - (size > 0x3FFF) - (size > 0x1FFFFF)
-        if self._at - self._start > self.limit:
+        if self._at - _start_of(self._at - 5) > self.limit:
             raise ValueError("packet over %d bytes" % self.limit)
         return at
+
+
+def _start_of(size):
+    """Where a packet begins whose body has `size` bytes and begins at 5."""
+    return 3 - (size > 0x7F) - (size > 0x3FFF) - (size > 0x1FFFFF)

@@ -15,7 +15,8 @@ the rest, which begins with the packet identifier. What the buffer cannot hold i
 A dead session takes nothing until connect().
 """
 
-from .packets import ProtocolError, Reader, Writer
+from .outgoing import Outgoing
+from .packets import ProtocolError, Reader
 
 # Events: tuples that begin with one of these.
 CONNECTED = 1  # session_present
@@ -27,7 +28,7 @@ SKIPPED = 6  # size_bytes, pid
 DISCONNECTED = 7  # code
 
 
-class Session:
+class Session(Outgoing):
     """Makes the packets to send and turns the bytes that arrive into events.
 
     `will` is (topic, payload, retain), sent with QoS 1. `rx_bytes` (at least 32) and `tx_bytes`
@@ -35,7 +36,8 @@ class Session:
     Clean start is off. `keepalive_s` = 0 turns off every time-out, CONNECT's too.
 
     `level` is 5 or 4 (3.1.1), for the next CONNECT. `connected` is True from CONNACK until the
-    connection dies. `max_qos` and `receive_max` are the server's, `client_id` may come from it.
+    connection dies. `max_qos`, `receive_max` and `packet_max` are the server's, `client_id` may
+    come from it.
 
     `now_ms` is a clock that never goes back and never wraps. A packet counts as sent at the last
     `now_ms` the session was told: if that is old, a PINGREQ comes early, never late.
@@ -55,6 +57,7 @@ class Session:
         tx_bytes=1280,
         level=5,
     ):
+        super().__init__(tx_bytes)
         self.client_id = client_id
         self.level = level
         if password is not None:
@@ -69,11 +72,10 @@ class Session:
                 flags |= flag
                 fields.append(field)
         self._options = (flags, fields, keepalive_s, expiry_s)
+        self._allowed = 0xFF  # those flags that the server does not refuse
         self._rx = memoryview(bytearray(rx_bytes))
         self._reader = Reader(self._rx)
-        self._tx = Writer(tx_bytes)
         self._ack = memoryview(bytearray(b"\x40\x02\0\0"))
-        self._pid = 0
         self._reset(0, 0, 0)
 
     # -- the connection
@@ -85,7 +87,7 @@ class Session:
         self._reset(v5, keepalive_s, now_ms)
         tx = self._begin()
         tx.data("MQTT")
-        tx.uint(self.level << 8 | flags, 2)
+        tx.uint(self.level << 8 | flags & self._allowed, 2)
         tx.uint(keepalive_s, 2)
         if v5:
             tx.uint(0x0D11, 2)  # 13 bytes of properties; Session Expiry Interval
@@ -144,42 +146,12 @@ class Session:
 
     # -- packets to send
 
-    def publish(self, topic, payload, qos=0, retain=False, pid=0, dup=False):
-        """PUBLISH. ValueError if it breaks `tx_bytes` or the server's size or QoS limit."""
-        if qos > self.max_qos:
-            raise ValueError("QoS too high")
-        tx = self._begin()
-        tx.data(topic)
-        if qos:
-            if not pid:
-                raise ValueError("packet id 0")
-            tx.uint(pid, 2)
-        tx.uint(0, self._v5)
-        tx.raw(payload)
-        return tx.end(0x30 | dup << 3 | qos << 1 | retain)
-
-    def subscribe(self, topic, qos, pid):
-        """SUBSCRIBE to one topic filter with QoS 0 or 1. ValueError as in publish()."""
-        if qos > 1:
-            raise ValueError("QoS too high")
-        tx = self._begin()
-        tx.uint(pid, 2)
-        tx.uint(0, self._v5)
-        tx.data(topic)
-        tx.uint(qos, 1)
-        return tx.end(0x82)
-
     def puback(self, pid):
         """PUBACK; overwrites the last PUBACK only."""
         self._ack[2] = pid >> 8
         self._ack[3] = pid & 255
         self._sent = self._now
         return self._ack
-
-    def next_pid(self):
-        """The next packet identifier, 1..65535 and round again."""
-        self._pid = self._pid % 65535 + 1
-        return self._pid
 
     # -- bytes that arrive
 
@@ -189,7 +161,7 @@ class Session:
         More than 0 and at most len(data), as long as next_event() has been called since; so
         call both in turn until all is taken. ProtocolError: the connection is dead.
         """
-        self._now = self._heard = now_ms
+        self._now = now_ms
         if not self._want:
             raise ProtocolError("not connected")
         data = memoryview(data)
@@ -230,6 +202,8 @@ class Session:
         if self._reader.left() and not self._size:
             raise ProtocolError("bad length")
         self._event = event
+        if not self._head:  # bytes that never become a packet are no sign of life
+            self._heard = self._now
 
     def _header(self):
         at = self._at
@@ -305,24 +279,18 @@ class Session:
         if code:
             if code in (1, 0x84):
                 self.level = 9 - self.level
+            elif code in (0x9A, 0x9B):  # a will that is retained, or of QoS 1: the next has none
+                self._allowed &= 0xDF if code == 0x9A else 0xE7
             return self._end(REFUSED, code)
         self._limits(found)
-        self._asked = None
-        self.connected = True
-        return (CONNECTED, flags == 1)
-
-    def _limits(self, found):
-        # What the server allows; the other properties of CONNACK change nothing for us.
-        tx = self._tx
-        tx.limit = min(tx.size, found.get(0x27, tx.size))
-        self.receive_max = found.get(0x21, 65535)
-        self.max_qos = found.get(0x24, 1)
-        if not tx.limit or not self.receive_max or self.max_qos > 1:
-            raise ProtocolError("bad CONNACK")
-        if 0x13 in found:
+        # more often than the server wants is never wrong, and we notice its silence ourselves
+        if found.get(0x13) and not 0 < self._keep_ms < found[0x13] * 1000:
             self._keep_ms = found[0x13] * 1000
         if 0x12 in found:
             self.client_id = found[0x12]
+        self._asked = None
+        self.connected = True
+        return (CONNECTED, flags == 1)
 
     def _publish(self, head):
         reader = self._reader
@@ -365,8 +333,3 @@ class Session:
     def _end(self, event, code):
         self._close()
         return (event, code)
-
-    def _begin(self):
-        self._sent = self._now
-        self._tx.start()
-        return self._tx
