@@ -9,7 +9,7 @@ from . import records as r
 from .body import Body, Reply
 from .gate import Gate, Refused, cut
 from .log import Lost
-from .lookup import GONE, answer_at, ask_at, newest_ask, reason_at
+from .lookup import GONE, UNSURE, answer_at, ask_at, newest_ask, reason_at
 from .msgpack import FormatError
 from .recorder import Recorder
 from .state import UnknownRecord, key_of  # noqa: F401 (its users find it here)
@@ -84,6 +84,8 @@ class Agent(Recorder):
 
     def _answer_again(self, entry):
         turn = self.state.turn(entry[1])
+        if turn is None and not entry[2]:
+            raise Refused(UNSURE)
         if not entry[2] or (turn and not turn.issued):
             return  # it is still to come
         if turn is None and min(entry[1:]) < self.log.oldest():
@@ -188,9 +190,10 @@ class Agent(Recorder):
         (CALL, turn, tool, args); (STOP, turn): stop that tool; (PUBLISH, seq of ASK, of ANSWER).
         """
         self._check()
-        if self._again:
+        while self._again:
             seq, answer = self._again.pop(0)
-            return (PUBLISH, seq, answer)
+            if self.state.turn(seq) or min(seq, answer) >= self.log.oldest():
+                return (PUBLISH, seq, answer)
         for turn in self.turns:
             effect = self._settle(turn)
             if effect:
@@ -207,10 +210,14 @@ class Agent(Recorder):
         """Record what follows from the log alone, until something is due outside."""
         while not turn.issued:
             self.at = turn.seq
+            if not self.sure and self._partly(turn):
+                return None  # the answer, or more of it, may be among what is still to come back
             due = decide(turn, self.state.limits)
             if due == FORGET and turn.seq in self._resumed:
                 due = STOP
-            if due == NOTHING or (due == REQUEST and self._behind(turn)):
+            if due == NOTHING or (due == REQUEST and self._queued(turn)):
+                return None
+            if due == CALL and self._held(turn):
                 return None
             if due == REQUEST:
                 self._request(turn)
@@ -230,7 +237,22 @@ class Agent(Recorder):
                 return (PUBLISH, turn.seq, turn.answer) if due == PUBLISH else (STOP, turn)
         return None
 
-    def _behind(self, turn):
+    def _partly(self, turn):
+        """Records that were lost are coming back, and some may be of this turn."""
+        last, due, _ = self.state.taken
+        return turn.origin and due <= last
+
+    def _held(self, turn):
+        """A ONCE call waits until the gateway has shown that no record of it was lost."""
+        if self.sure or turn.running or (self.sure is None and not turn.restarts):
+            return False
+        try:
+            name = Reply(self.log, turn.req).call(turn.index)[0]
+        except (FormatError, Lost):
+            return False
+        return self.tools.effect(name) == r.ONCE
+
+    def _queued(self, turn):
         """An earlier turn of the session is open: a conversation goes on in order."""
         for other in self.turns:
             if other is turn:
@@ -295,7 +317,11 @@ class Agent(Recorder):
         self.log.sync()
 
     def answer(self, seq, answer):
-        """What ANSWER record `answer` says to ask `seq`: (session, id, how, text)."""
+        """What ANSWER record `answer` says to ask `seq`: (session, id, how, text).
+
+        The text may be a function: each `Body` that it gives has it in pieces. Reading one raises
+        Lost where the log has it no more.
+        """
         self.at = seq
         turn = self.state.turn(seq)
         session, name = ask_at(self.log, seq)

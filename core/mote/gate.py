@@ -6,7 +6,7 @@ A refused ask costs no flash.
 from .const import const
 
 _HOUR_MS = const(3600000)
-_SESSION_BYTES = const(32)
+SESSION_BYTES = const(32)
 _ID_BYTES = const(64)
 
 
@@ -46,7 +46,7 @@ class Gate:
             return "the ask is empty"
         for n, most, what in (
             (size, limits.ask_bytes, "the ask"),
-            (len(session.encode()), _SESSION_BYTES, "the session's name"),
+            (len(session.encode()), SESSION_BYTES, "the session's name"),
             (len(name.encode()), _ID_BYTES, "the ask's id"),
         ):
             if n > most:

@@ -36,6 +36,8 @@ from .segments import (  # noqa: F401 (the log's users find them here)
 )
 from .writer import Writer
 
+_LAST_SEQ = 0xFFFFFFFF
+
 
 class Log:
     """One device's log. Create it, `open` it, then `append` and `sync`.
@@ -192,6 +194,8 @@ class Log:
         size = n + OVERHEAD
         if n > self.record_bytes:
             raise LogError("record over %d bytes" % self.record_bytes)
+        if self.seq >= _LAST_SEQ:
+            raise LogError("all numbers for records are used up: begin a new log")
         tail = self._segments
         if tail.pending + size > len(tail.out):
             self.sync()

@@ -1,7 +1,7 @@
 """What is read back from the log when it is wanted, instead of being held in RAM."""
 
 from . import records as r
-from .body import Reply
+from .body import Body, came_back, recovered_fields
 from .const import const
 from .log import HEAD, Lost
 from .msgpack import FormatError, Unpacker
@@ -11,13 +11,33 @@ FACT_VALUE = const(256)
 
 _BACK = const(256)  # records: an ask in a new session must not cost a walk through the log
 
+UNSURE = "the device lost the records of this turn; what it did is not known"
 GONE = "the records that it needs are no longer in the log"
 
 
 def _fields(log, seq):
-    u = Unpacker(log.frame(seq)[HEAD:])
+    frame = log.frame(seq)
+    u = Unpacker(frame[HEAD:])
     u.array(1)
+    if frame[2] == r.RECOVERED:
+        u = Unpacker(_payload(log, seq))
+        u.array(1)
     return u
+
+
+def _payload(log, seq):
+    """That of the lost record that came back in record `seq`, and more behind it if it is long."""
+    _, number, _, _, length, data = recovered_fields(log.frame(seq))
+    data = bytes(data)
+    while len(data) < min(length, log.record_bytes) and seq < log.seq:
+        seq += 1
+        frame = log.frame(seq)
+        if frame[2] == r.RECOVERED:
+            fields = recovered_fields(frame)
+            if fields[1] != number or fields[3] != len(data):
+                break
+            data += bytes(fields[5])
+    return data
 
 
 def ask_at(log, seq):
@@ -30,12 +50,15 @@ def ask_at(log, seq):
 
 
 def answer_at(log, seq):
-    """(how, text) in ANSWER record `seq`, the text of a reply included."""
+    """(how, text) in ANSWER record `seq`. A reply is a function that gives a new Body of it."""
     try:
         u = _fields(log, seq)
         u.int()
         how, req, text = u.int(), u.int(), u.value()
-        return how, Reply(log, req).text() if text is None else text
+        if text is None:
+            lost = came_back(log, seq, req) if log.frame(seq)[2] == r.RECOVERED else None
+            return how, lambda: Body(log, req, lost)
+        return (how, text) if isinstance(text, str) else (r.FAILED, GONE)
     except (Lost, FormatError):
         return r.FAILED, GONE
 
@@ -46,6 +69,8 @@ def reason_at(log, turn):
         return r.CANCELLED, "cancelled"
     if turn.ending == r.TIMEOUT:
         return r.LIMITED, "out of time"
+    if turn.ending == r.RECOVERED:
+        return r.FAILED, UNSURE
     try:
         u = _fields(log, turn.ended)
         u.int()

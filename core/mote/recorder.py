@@ -19,7 +19,10 @@ class Recorder:
         self.limits = limits
         self.state = State(limits)
         self.turns = self.state.turns  # open ones, oldest first
-        self.before_boot = (0, log.head)  # (b, h[b]): the last record before this BOOT
+        self.before_boot = (0, log.head)  # (b, h[b]): the last record before this BOOT,
+        self.boot = b""  # and the id of that
+        self.sure = None  # the gateway has no more of this log than is here; None: it did not say
+        self.back = None  # of what it has more: the last record, and what is due next of which
         self._carried = 0  # the newest record that takes a fact out of a dropped segment
         self._packer = Packer(bytearray(log.record_bytes))
 
@@ -33,8 +36,9 @@ class Recorder:
         self.before_boot = (log.seq, log.head)
         p = self._start(5).int(state.epoch + 1).bin(nonce)
         p.value(outputs).str(version).value(self.limits.values())
-        self._append(r.BOOT)
+        seq = self._append(r.BOOT)
         log.sync()
+        self.boot = log.hash_at(seq)[:16]
         for turn in self.turns:
             turn.until_ms = now_ms + self.limits.turn_ms
 
@@ -103,6 +107,35 @@ class Recorder:
         self.log.acked = seq
         if 0 < self.state.doubt <= seq:
             self._note(r.TRUST, seq)
+
+    def behind(self, first, last):
+        """The gateway has records `first`..`last` that this log lost (0: it has none).
+
+        Returns `last`, 0 if they have all been taken back. Until then no ONCE call starts. Without
+        `first` it does not know yet which: 0 as well.
+        """
+        if last and not first:
+            self.sure = False
+            return 0
+        taken = self.state.taken
+        self.back = taken if taken[0] == last else [last, first, 0]
+        self.sure = not last or self.back[1] > last
+        return 0 if self.sure else last
+
+    def take_back(self, last, number, kind, offset, length, data):
+        """Take bytes of a lost record's payload; False if others are due."""
+        _, due, at = self.back
+        ahead = number >= due if at == 0 else number == due
+        if offset != at or not ahead or number > last or offset + len(data) > length:
+            return False
+        if not len(data) and length:
+            return False
+        p = self._start(6).int(last).int(number).int(kind).int(offset).int(length)
+        p.bin(data)
+        self._append(r.RECOVERED)
+        if self.state.taken[1] > last:
+            self.log.sync()
+        return True
 
     def remember(self, key, value):
         """Keep a fact; None forgets it. Raises ValueError over the limits."""

@@ -25,6 +25,7 @@ END = const(13)  # turn, why the device itself ended it
 GAP = const(14)  # first and last record that are lost, hash before and after them, why
 TRUST = const(15)  # number of a record at which the gateway's replica has the same hash
 FACT = const(16)  # key, value (nil: forgotten)
+RECOVERED = const(17)  # last to take back, number, kind, offset, length, bytes of its payload
 REFUSED = const(0x81)  # how many asks were refused since the last such record
 
 # effect classes of a call

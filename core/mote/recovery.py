@@ -232,6 +232,8 @@ class Recovery:
     def _check(self, segment, log):
         """Raises LogError unless this reader may read a log of that LOG item."""
         segments = self._segments
+        if not isinstance(log, list):
+            raise TypeError
         numbers, owed = log[:7], log[7]
         numbers.append(log[8])
         if not all(isinstance(n, int) and n >= 0 for n in numbers):

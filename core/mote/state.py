@@ -9,11 +9,12 @@ limit, so that the largest state is known in advance.
 import hashlib
 
 from . import records as r
+from . import recovered
 from .const import const
 from .msgpack import FormatError, Unpacker
 from .turn import Limits, Turn
 
-_KNOWN = const(16)  # the highest kind that this core knows
+_KNOWN = const(17)  # the highest kind that this core knows
 _TURN_KINDS = (r.REQ, r.ANSWER, r.SENT, r.CANCEL, r.TIMEOUT, r.END)  # others name the REQ
 
 # tags of items
@@ -38,6 +39,8 @@ class State:
         self.unix_s = 0  # the newest time that a record told
         self.doubt = 0  # the GAP behind which nothing is confirmed yet
         self.forgot = 0  # 1 if a session had to go for another one
+        # of the records that the gateway gives back: the last, and what is due next of which
+        self.taken = [0, 0, 0]
         self.turns = []  # open ones, oldest first
         self.seen = []  # [key, seq of the ASK, seq of the ANSWER or 0], oldest first
         self.sessions = []  # [name, seq of its newest ASK], least recently used first
@@ -47,10 +50,12 @@ class State:
 
     def pack(self, item):
         """Pack all into Packers that `item()` gives, one for each item."""
-        p = item().array(6).int(_STATE).int(self.epoch).int(self.unix_s)
+        p = item().array(9).int(_STATE).int(self.epoch).int(self.unix_s)
         p.int(self.doubt).int(self.forgot).value(self.limits.values())
+        for number in self.taken:
+            p.int(number)
         for turn in self.turns:
-            turn.pack(item().array(19).int(_TURN))
+            turn.pack(item().array(20).int(_TURN))
         for key, ask, answer in self.seen:
             item().array(4).int(_SEEN).bin(key).int(ask).int(answer)
         for tag, rows in ((_SESSION, self.sessions), (_FACT, self.facts)):
@@ -65,6 +70,7 @@ class State:
         if tag == _STATE:
             self.epoch, self.unix_s, self.doubt, self.forgot = item[1:5]
             self.limits = Limits.of(item[5])
+            self.taken = item[6:9] or self.taken
         elif tag == _TURN:
             self.turns.append(Turn.unpack(item))
         elif tag == _SEEN:
@@ -88,7 +94,9 @@ class State:
             elif kind in (r.GAP, r.TRUST):
                 self._trust(seq, kind, u)
             elif kind == r.FACT:
-                self._fact(seq, u.str(), u.value())
+                self.know(seq, u.str(), u.value())
+            elif kind == r.RECOVERED:
+                self._recover(seq, u)
             elif kind <= _KNOWN:
                 self._of_turn(seq, h, kind, u)
             elif not kind & r.IGNORABLE:
@@ -115,10 +123,30 @@ class State:
         key = key_of(name) if name else h[:8]
         self.turns.append(Turn(seq, session, key))
         if name:
-            self.seen.append([key, seq, 0])
-            while len(self.seen) > self.limits.seen_asks:
-                self.seen.pop(0)
+            self.saw(key, seq)
         self._use(session, seq)
+
+    def saw(self, key, seq):
+        """An ask with the id of that key was taken, in record `seq`."""
+        self.seen.append([key, seq, 0])
+        while len(self.seen) > self.limits.seen_asks:
+            self.seen.pop(0)
+
+    def answered(self, ask, seq):
+        """Record `seq` is the answer to ask `ask`."""
+        for entry in self.seen:
+            if entry[1] == ask:
+                entry[2] = seq
+
+    def _recover(self, seq, u):
+        number, kind, data = recovered.fold(self, seq, u)
+        if kind in (r.ASK, r.ANSWER, r.SENT, r.FACT):
+            try:
+                u = Unpacker(data)
+                u.array(1)
+                recovered.take(self, seq, number, kind, u, key_of)
+            except FormatError:
+                pass  # what can't be read says nothing; it must not make this log unreadable
 
     def _use(self, session, seq):
         rows = self.sessions
@@ -144,7 +172,8 @@ class State:
             for turn in self.turns:
                 turn.gap()
 
-    def _fact(self, seq, key, value):
+    def know(self, seq, key, value):
+        """Record `seq` holds a fact, or says that it is forgotten."""
         rows = self.facts
         for row in rows:
             if row[0] == key:
@@ -166,9 +195,7 @@ class State:
             return
         turn.apply(kind, seq, h, u)
         if kind == r.ANSWER:
-            for entry in self.seen:
-                if entry[1] == number:
-                    entry[2] = seq
+            self.answered(number, seq)
 
     # -- what it says
 

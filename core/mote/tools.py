@@ -175,6 +175,13 @@ class Toolset:
         self.tools[n].pack(p)
         return p.taken()
 
+    def effect(self, name):
+        """The effect class of the tool of that name, None if there is none."""
+        for t in self.tools:
+            if t.name == name:
+                return t.effect
+        return None
+
     def check(self, name, given):
         """(tool, arguments) for a call. Raises Rejected."""
         for t in self.tools:

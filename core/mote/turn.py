@@ -90,7 +90,7 @@ class Limits:
 
     def checkpoint_bytes(self):
         """Bytes of the largest checkpoint, header, framing and padding included."""
-        items = self.open_turns * 144 + self.seen_asks * 23 + 240
+        items = self.open_turns * 132 + self.seen_asks * 23 + 255
         items += self.sessions * 42 + self.facts * 42
         return items + items // ITEM * OVERHEAD + 128 + 256
 
@@ -129,6 +129,7 @@ class Turn:
         self.ended = 0  # and its number
         self.answer = 0  # sequence number of the ANSWER
         self.lost = False  # records were lost since its REQ
+        self.origin = 0  # the number that its ASK had, if the gateway gave that back
         # not state: what the driver was given and the timers that it runs
         self.issued = False
         self.until_ms = 0
@@ -140,7 +141,7 @@ class Turn:
         p.int(self.got).int(self.ncalls).int(self.index)
         p.int(self.running | self.interrupted << 1 | self.lost << 2).int(self.effect)
         p.int(self.steps).int(self.calls).int(self.tokens).int(self.restarts)
-        p.int(self.ending).int(self.ended).int(self.answer)
+        p.int(self.ending).int(self.ended).int(self.answer).int(self.origin)
 
     @classmethod
     def unpack(cls, item):
@@ -152,6 +153,7 @@ class Turn:
         turn.lost = bool(flags & 4)
         turn.effect, turn.steps, turn.calls, turn.tokens, turn.restarts = item[11:16]
         turn.ending, turn.ended, turn.answer = item[16:19]
+        turn.origin = item[19] if len(item) > 19 else 0
         return turn
 
     def apply(self, kind, seq, h, u):

@@ -13,23 +13,33 @@ from .msgpack import FormatError
 
 MAC = const(16)
 ID = const(16)  # bytes of a chain hash that travel: a request's id, a tip
+SHORT = const(8)  # bytes of one that only has to tell chains apart
 NONCE = const(8)
 
 # up; the first field
-HELLO = const(1)  # epoch, nonce, b, h[b], head, h[head], oldest, bytes of a reply in one message
-UPLOAD = const(2)  # epoch, a, h[a-1], frames a..b one after the other
+HELLO = const(1)  # epoch, nonce, b, ids of b and b+1, count, head, its id, oldest, bytes in a part
+UPLOAD = const(2)  # epoch, a, short id of a-1, frames a..b one after the other, check, wanted REQ
 COMPLETE = const(3)  # id of the request, offset: send the reply from there on
 TOOL = const(4)  # hash of all declarations, index, count, declaration
 GAP = const(5)  # epoch, first and last record that are lost, h[first-1], h[last] (32 bytes)
+POINTS = const(6)  # epoch, [[record, its id]...]: the gateway's tip is on another chain
+FRAGMENT = const(7)  # number, offset, length of the whole, bytes of an array
+RECOVER = const(8)  # record, offset: send this lost record from there on
 
 # dn; the second field, behind the counter
-TIP = const(1)  # T, h[T], epoch, unix time
+TIP = const(1)  # T, id of T, epoch, unix time [, first and last record to take back]
 REPLY = const(2)  # id, offset, bytes
-REPLY_END = const(3)  # id, length, digest, calls, tokens
+REPLY_END = const(3)  # id, length, digest, calls, tokens [, offset, bytes]
 BUSY = const(4)  # id, milliseconds to wait
 FAIL = const(5)  # id, why
 CANCEL = const(6)  # session or nil, milliseconds after the hello when this expires
 TOOLS = const(7)  # hash: the gateway needs these declarations
+WHOLE = const(8)  # record: send all up to it without references
+RECORD = const(9)  # last to take back, record, kind, offset, length, bytes of its payload
+
+# a record in an upload that the gateway can make itself
+REFERENCE = const(0xFF)  # then its kind, low bits of its number, REQ; of a PART its length
+CHECK = const(4)  # bytes of the chain hash behind references
 
 
 class Mac:

@@ -31,12 +31,19 @@ class Broker:
         self.down = False  # nobody listens
         self.deaf = False  # answers are not acknowledged
         self.absent = False  # the gateway is away
+        self.present = False  # what CONNACK says of the session
         self.properties = b""  # of CONNACK in 5.0
+        self.refusal = 0  # the code of PUBACKs, in 5.0
+        self.mute = False  # no SUBSCRIBE is answered
+        self.sealed = None  # a topic that nobody may subscribe to
+        self.packets = []  # (packet id, DUP) of each answer that came
+        self.farewells = []  # the code of each DISCONNECT, -1: none
         self.stream = None
         self._asks = {}  # packet id -> payload
         self._pid = 0
         self._subscribed = set()
         self._v5 = 1  # or 0
+        self._aliased = None
 
     # -- for the test
 
@@ -91,7 +98,8 @@ class Broker:
             reader.text()
             self._v5 = reader.uint(1) - 4
             found = bytes([len(self.properties)]) + self.properties if self._v5 else b""
-            self._send(bytes([0x20, 2 + len(found), 0, 0]) + found)
+            self._aliased = None
+            self._send(bytes([0x20, 2 + len(found), self.present, 0]) + found)
         elif kind == 3:
             self._take_publish(head, reader)
         elif kind == 4:
@@ -102,17 +110,23 @@ class Broker:
             self._subscribe(pid, reader.text())
         elif kind == 12:
             self._send(b"\xd0\0")
+        elif kind == 14:
+            self.farewells.append(reader.uint(1) if reader.left() else -1)
 
     def _skip_properties(self, reader):
         if self._v5:
             reader.properties()
 
     def _subscribe(self, pid, topic):
-        self._subscribed.add(topic)
+        if self.mute:
+            return
+        sealed = topic == self.sealed
+        if not sealed:
+            self._subscribed.add(topic)
         tx = Writer(16)
         tx.uint(pid, 2)
         tx.uint(0, self._v5)
-        tx.uint(1, 1)
+        tx.uint(0x87 if sealed else 1, 1)
         self._send(tx.end(0x90))
         if topic == _TOPIC + "in":
             for waiting in sorted(self._asks):
@@ -137,9 +151,11 @@ class Broker:
             self.stream.feed(bytes(packet))
 
     def _take_publish(self, head, reader):
-        topic = reader.text()[len(_TOPIC) :]
+        topic = str(reader.raw(reader.uint(2)), "utf-8")
         pid = reader.pid() if head & 6 else 0
-        self._skip_properties(reader)
+        if self._v5 and 0x23 in reader.properties():
+            topic = self._aliased = topic or self._aliased
+        topic = topic[len(_TOPIC) :]
         payload = bytes(reader.raw(reader.left()))
         if topic == "up" and not self.absent:
             try:
@@ -150,10 +166,12 @@ class Broker:
         elif topic == "state":
             self.states.append(json.loads(payload))
         elif topic == "out":
+            self.packets.append((pid, head & 8 > 0))
             out = json.loads(payload)
             (self.refused if out["status"] == "refused" else self.outs).append(out)
             if pid and not self.deaf:
-                self._send(b"\x40\x02" + pid.to_bytes(2, "big"))
+                code = bytes([self.refusal]) if self.refusal else b""
+                self._send(bytes([0x40, 2 + len(code)]) + pid.to_bytes(2, "big") + code)
 
 
 class Stream:

@@ -2,6 +2,7 @@
 
 from chip import Chip
 from helpers import DEVICE, KEY, Bench, Random, digest16, pack_reply
+from mote import records as r
 from mote import wire
 from mote.link import Link
 from mote.log import chain, genesis
@@ -34,6 +35,12 @@ class Gateway:
         self.gaps = []  # (first, last) of each that the device told
         self.unix_s = 1700000000
         self.spoil = 0  # digests to falsify
+        self.tips = True  # a tip for each upload, else not where a reply follows
+        self.whole = 0  # uploads with references that could not be resolved
+        self.points = []
+        self.lost = None  # (first, {number: (kind, payload)}) of what the device lost
+        self.pieces = 0  # fragments
+        self._fragment = None  # (number, bytes)
         self._up = wire.subkey(KEY, "up")
         self._dn = wire.subkey(KEY, "dn")
         self._counter = 0
@@ -53,7 +60,9 @@ class Gateway:
 
     def receive(self, message):
         """Take an `up` message. Raises FormatError if it is not authentic."""
-        u = Unpacker(wire.body(self._up, bytes(message)))
+        self._take(Unpacker(wire.body(self._up, bytes(message))))
+
+    def _take(self, u):
         u.array(2)
         kind = u.int()
         self.seen.append(kind)
@@ -65,12 +74,20 @@ class Gateway:
             self._complete(bytes(u.bin()), u.int())
         elif kind == wire.GAP:
             self._take_gap(u)
+        elif kind == wire.POINTS:
+            u.int()
+            self.points.append(u.value())
+        elif kind == wire.FRAGMENT:
+            self._take_fragment(u.int(), u.int(), u.int(), bytes(u.bin()))
+        elif kind == wire.RECOVER:
+            self._give_back(u.int(), u.int())
         else:
             self.declared.append((bytes(u.bin()), u.int(), u.int(), bytes(u.bin())))
 
     def _take_hello(self, u):
         epoch, nonce = u.int(), bytes(u.bin())
-        self.hello = (epoch, nonce, u.int(), bytes(u.bin()), u.int(), bytes(u.bin()), u.int())
+        b, h, self.boot, self.count = u.int(), bytes(u.bin()), bytes(u.bin()), u.int()
+        self.hello = (epoch, nonce, b, h, u.int(), bytes(u.bin()), u.int())
         self._part = u.int()
         if nonce != self._nonce:
             self._nonce, self._counter = nonce, 0
@@ -79,19 +96,48 @@ class Gateway:
     def tip(self):
         """Tell the newest record that is held."""
         n = len(self.frames)
-        self.send(wire.TIP, n, self.hashes[n][: wire.ID], self.hello[0], self.unix_s)
+        back = (self.lost[0], max(self.lost[1])) if self.lost else ()
+        self.send(wire.TIP, n, self.hashes[n][: wire.ID], self.hello[0], self.unix_s, *back)
+
+    def _take_fragment(self, number, offset, length, data):
+        self.pieces += 1
+        known, had = self._fragment or (0, b"")
+        if offset == 0 or (known == number and offset == len(had)):
+            had = had + data if offset else data
+            self._fragment = number, had
+            if len(had) == length:
+                self._take(Unpacker(had))
+
+    def _give_back(self, seq, offset):
+        if not self.lost:
+            return  # somebody else told the device of a loss
+        records = self.lost[1]
+        last = max(records)
+        while seq not in records:
+            seq += 1
+        kind, payload = records[seq]
+        data = payload[offset : offset + self._part]
+        self.send(wire.RECORD, last, seq, kind, offset, len(payload), data)
 
     def _take_upload(self, u):
         u.int()
         first, before, frames = u.int(), bytes(u.bin()), bytes(u.bin())
+        check, wanted = u.value(), u.value()
+        whole = True
         if self._fits(first, before):
-            self._extend(first, frames)
-        self.tip()
+            whole = self._extend(first, frames, check)
+        if not whole or self.tips or not wanted:
+            self.tip()
+        if not whole:
+            self.whole += 1
+            self.send(wire.WHOLE, self._last)
+        elif wanted and wanted < len(self.hashes):
+            self._complete(self.hashes[wanted][: wire.ID], 0)
 
     def _fits(self, first, before):
         """True if a record `first` that follows the hash of id `before` can be taken."""
         h = self.hashes[first - 1] if first - 1 <= len(self.frames) else None
-        if h is None or h[: wire.ID] != before:
+        if h is None or h[: len(before)] != before:
             self.refused += 1
             return False
         return True
@@ -107,21 +153,61 @@ class Gateway:
             self.hashes[last] = h  # the last one's; of an empty gap, that before it
         self.tip()
 
-    def _extend(self, seq, data):
+    def _extend(self, seq, data, check):
+        """Append; False if a reference can't be resolved: then what is before it is appended."""
         h = self.hashes[seq - 1]
-        at = 0
+        added = []
+        at, whole = 0, None
         while at < len(data):
-            n = 5 + (data[at] << 8 | data[at + 1])
-            frame = data[at : at + n]
-            assert len(frame) == n
-            assert frame[3] << 8 | frame[4] == seq & 0xFFFF
+            if data[at] == wire.REFERENCE:
+                whole = len(added) if whole is None else whole
+                frame, n = self._resolve(data[at : at + 10], added)
+            else:
+                n = 5 + (data[at] << 8 | data[at + 1])
+                frame = data[at : at + n]
+                assert len(frame) == n
             h = chain(h, frame)
+            added.append((frame, h))
+            at += n
+        self._last = seq + len(added) - 1
+        good = whole is None or h[: wire.CHECK] == check
+        for frame, h in added if good else added[:whole]:
+            assert frame[3] << 8 | frame[4] == seq & 0xFFFF
             if seq == len(self.hashes):
                 self.frames.append(frame)
                 self.hashes.append(h)
             assert self.hashes[seq] == h, "a fork"
-            at += n
             seq += 1
+        return good
+
+    def _resolve(self, data, added):
+        """(the frame for which a reference stands, its own length)."""
+        kind, req = data[1], int.from_bytes(data[4:8], "big")
+        frames = self.frames + [frame for frame, _ in added]
+        reply = self.replies.get(self._id_of(req, added), (b"", 0, 0))
+        p = Packer(bytearray(2048))
+        if kind == r.PART:
+            n = int.from_bytes(data[8:10], "big")
+            at = 0
+            for frame in frames:
+                if frame and frame[2] == r.PART:
+                    u = Unpacker(frame[5:])
+                    u.array(2)
+                    if u.int() == req:
+                        at += len(u.bin())
+            payload = p.array(2).int(req).bin(reply[0][at : at + n]).taken()
+        else:
+            whole, calls, tokens = reply
+            p.array(5).int(req).int(len(whole)).bin(digest16(whole)).int(calls).int(tokens)
+            payload = p.taken()
+        frame = len(payload).to_bytes(2, "big") + bytes((kind,)) + data[2:4] + bytes(payload)
+        return frame, 10 if kind == r.PART else 8
+
+    def _id_of(self, seq, added):
+        if seq < len(self.hashes):
+            return (self.hashes[seq] or b"")[: wire.ID]
+        n = seq - len(self.hashes)
+        return added[n][1][: wire.ID] if n < len(added) else b""
 
     def _complete(self, ident, offset):
         self.completes.append((ident, offset))
@@ -146,13 +232,15 @@ class Gateway:
 
     def _send_reply(self, ident, offset, reply):
         data, calls, tokens = reply
-        for at in range(offset, len(data), self._part):
+        at = offset
+        while len(data) - at > self._part:
             self.send(wire.REPLY, ident, at, data[at : at + self._part])
+            at += self._part
         digest = digest16(data)
         if self.spoil:
             self.spoil -= 1
             digest = bytes(16)
-        self.send(wire.REPLY_END, ident, len(data), digest, calls, tokens)
+        self.send(wire.REPLY_END, ident, len(data), digest, calls, tokens, at, data[at:])
 
 
 class Wire:

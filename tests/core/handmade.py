@@ -9,8 +9,8 @@ SIZE = 2048
 KEY = bytes(range(32))
 LOG_KEY = hmac.digest(KEY, b"log", "sha256")
 START = hashlib.sha256(b"motelamp").digest()
-TURN = [2, 7, "main", b"k" * 8, 2, 8, b"r" * 16, 100, 2, 1, 0, 1, 3, 2, 500, 0, 0, 0, 0]
-STATE = [1, 3, 1_700_000_000, 0, 0, None]
+TURN = [2, 7, "main", b"k" * 8, 2, 8, b"r" * 16, 100, 2, 1, 0, 1, 3, 2, 500, 0, 0, 0, 0, 9]
+STATE = [1, 3, 1_700_000_000, 0, 0, None, 0, 0, 0]
 
 
 def pack(value):

@@ -7,6 +7,7 @@ from mote import records as r
 from mote import wire
 from mote.agent import Agent
 from mote.log import HEAD, Log, Lost, chain, genesis
+from mote.lookup import GONE
 from mote.msgpack import Packer, Unpacker
 from mote.tools import Toolset, integer, tool
 from mote.turn import CALL, PUBLISH, STOP, Limits
@@ -87,7 +88,7 @@ def chain_holds(log):
 
 def pack_reply(calls, text=""):
     """A model's reply: `calls` is [(tool, arguments)], the text follows."""
-    p = Packer(bytearray(4096))
+    p = Packer(bytearray(4096 + 4 * len(text)))
     for name, args in calls:
         p.array(2).str(name).value(args)
     return bytes(p.raw(text.encode()).taken())
@@ -134,6 +135,7 @@ class Bench:
         self.agent = Agent(self.log, bench_tools(self.runs), limits or Limits())
         prepare(self)
         self.agent.open(now_ms, b"12345678", ["pump"], "test")
+        self.agent.sure = True  # as if a gateway had said so
 
     def ask(self, text="do it", session="s", name="a1"):
         """Ask; returns the number of the ASK."""
@@ -157,7 +159,7 @@ class Bench:
                 self.agent.result(effect[1], r.STOPPED, "stopped")
             else:
                 assert effect[0] == PUBLISH
-                self.published.append((effect[1:], self.agent.answer(effect[1], effect[2])))
+                self.published.append((effect[1:], said(self.agent, effect[1], effect[2])))
                 if acknowledge:
                     self.agent.sent(effect[1])
             effect = self.agent.next_effect()
@@ -177,6 +179,23 @@ class Bench:
         for at in range(turn.got, len(data), part):
             assert self.agent.part(turn, at, data[at : at + part])
         assert self.agent.reply_end(turn, len(data), digest16(data), len(calls), tokens)
+
+
+def said(agent, seq, answer):
+    """(session, id, how, text) of an answer, the text whole."""
+    session, name, how, text = agent.answer(seq, answer)
+    if not isinstance(text, str):
+        try:
+            body, data = text(), b""
+            buf = memoryview(bytearray(64))
+            n = body.fill(buf)
+            while n:
+                data += bytes(buf[:n])
+                n = body.fill(buf)
+            text = data.decode()
+        except Lost:
+            how, text = r.FAILED, GONE
+    return session, name, how, text
 
 
 def digest16(data):

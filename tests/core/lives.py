@@ -10,8 +10,8 @@ from mote.turn import Limits
 
 TURN = ("seq", "session", "key", "state", "req", "id", "got", "ncalls", "index", "running")
 TURN += ("interrupted", "effect", "steps", "calls", "tokens", "restarts", "ending", "ended")
-TURN += ("answer", "lost")
-STATE = ("seq", "epoch", "unix_s", "doubt", "forgot")
+TURN += ("answer", "lost", "origin")
+STATE = ("seq", "epoch", "unix_s", "doubt", "forgot", "taken")
 
 
 POURED, POURING = 6, 5  # what the pump of `small_log` did, and what it does

@@ -13,6 +13,7 @@ from mote.lookup import GONE, fact_at
 from mote.msgpack import Packer, Unpacker
 from mote.segments import ITEM
 
+_FAR = 258  # records back from an ask that are not searched for its session's last one
 LIMITS = {"restarts": "restarts", "tokens": "tokens", "steps": "steps", "calls": "tool calls"}
 
 
@@ -153,7 +154,8 @@ class Model:
         ask = Ask(seq, h, fields)
         assert ask.name not in [known.name for known in self.window], "taken twice"
         before = max([a.seq for a in self.asks.values() if a.session == ask.session], default=0)
-        assert fields[4] == before or before < self.log.oldest(), "the conversation is cut"
+        far = before < max(self.log.oldest(), seq - _FAR)
+        assert fields[4] == before or far, "the conversation is cut"
         self.asks[seq] = ask
         assert len(self.open()) <= self.limits.open_turns
         if ask.name:

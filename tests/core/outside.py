@@ -14,7 +14,7 @@ from mote.turn import Limits
 # Fields of a turn: those that follow from the log, and those of one life. That a call was
 # interrupted counts only behind a BOOT, which says it anew.
 TURN_STATE = "seq session key state req id got ncalls index running effect steps calls tokens"
-TURN_STATE = tuple((TURN_STATE + " restarts ending ended answer lost").split())
+TURN_STATE = tuple((TURN_STATE + " restarts ending ended answer lost origin").split())
 NOT_STATE = ("interrupted", "issued", "until_ms", "ask_at_ms")
 
 # (session, what the model replies in each step: calls and text, what happens besides)

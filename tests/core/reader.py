@@ -24,16 +24,16 @@ DEPTH = 16  # of nested MessagePack; the text names no bound
 
 # The fields of items (behind the tag) and of records (the first word is the kind's name).
 _ITEMS = """0 version segment_bytes segments record_bytes oldest tip gap state
-1 epoch time_s doubt forgotten limits
+1 epoch time_s doubt forgotten limits lost_last lost_next lost_offset
 2 ask session key state req request_id reply_bytes reply_calls next flags effect steps calls \
-tokens restarts end_kind end answer
+tokens restarts end_kind end answer origin
 3 key ask answer; 4 session ask; 5 key fact"""
 _RECORDS = """1 BOOT epoch nonce outputs version limits; 2 ASK session ask_id text time_s previous
 3 REQ turn declarations bundle reply_bytes; 4 PART req data; 6 FAIL req why
 5 REPLY_END req length sha256 calls tokens; 7 START req index effect tool arguments
 8 RESULT req index status text; 9 ANSWER turn end req text; 10 SENT turn; 11 CANCEL turn
 12 TIMEOUT turn; 13 END turn why; 14 GAP first last before after why; 15 TRUST number
-16 FACT key value; 129 REFUSED asks"""
+16 FACT key value; 17 RECOVERED last number kind offset length data; 129 REFUSED asks"""
 
 ITEM_FIELDS, RECORD_FIELDS = (
     {int(number): words for number, *words in map(str.split, re.split("[;\n]", text))}

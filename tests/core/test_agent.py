@@ -253,17 +253,6 @@ def test_a_malformed_call_is_a_result():
     assert b.runs == []
 
 
-def test_a_reply_that_is_no_utf8_is_still_an_answer():
-    b = bench()
-    seq = b.ask()
-    b.settle()
-    turn = b.turn(seq)
-    assert b.agent.part(turn, 0, b"\xff\xfe")
-    assert b.agent.reply_end(turn, 2, digest16(b"\xff\xfe"), 0, 1)
-    b.settle()
-    assert answers(b) == [(r.DONE, "(reply not UTF-8)")]
-
-
 def test_an_acknowledgement_that_nobody_waits_for_is_dropped():
     b = bench()
     seq = b.ask()

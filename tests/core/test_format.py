@@ -43,8 +43,8 @@ def test_bytes_in_full():
         "797d268aebbe535e29593e142a8aa0958f0a40bbf96c632a02bdaa10028c5657"
         "431020fd29e47d3bddd48de0f00a6fb5" "5a90e04b"
         "0014" "7e" "0000" "dc00090002ce0000080004ce000002000100c001" "9086c7e6"
-        "000d" "7e" "0001" "dc00060103ce6553f1000000c0" "1519dc5b"
-        "0015" "7f" "0002" "dc0001c41065be1edebe6bfb39cb976fb0140ee0b7" "d449c12a"
+        "0010" "7e" "0001" "dc00090103ce6553f1000000c0000000" "d64d23fb"
+        "0015" "7f" "0002" "dc0001c410d6a5ba7f3bd33b3fd7e6346cdec9e91b" "8db7f49f"
         "0004" "0a" "0001" "91cd012c" "d1d157cc"
     )  # fmt: skip
     log = reader.read([data.ljust(SIZE, b"\xff")], "lamp", KEY)
@@ -85,12 +85,15 @@ def test_units():
 
 
 def test_checkpoint_of_many_frames():
-    items = [STATE, TURN, [3, b"a" * 8, 7, 0], [4, "main", 7], [5, "lamp", 6], [99, "new"]]
+    taken = [*STATE[:6], 40, 12, 100]
+    items = [taken, TURN, [3, b"a" * 8, 7, 0], [4, "main", 7], [5, "lamp", 6], [99, "new"]]
     log = read(Writer(first=9).checkpoint(9, items, frames=3).add(4))
     assert sorted(item[0] for item in log.items) == [0, 1, 2, 3, 4, 5, 99]
     turn = reader.item_fields(log.items[[item[0] for item in log.items].index(2)])
     assert (turn["ask"], turn["request_id"], turn["reply_calls"]) == (7, b"r" * 16, 2)
-    assert (turn["tokens"], turn["answer"]) == (500, 0)
+    assert (turn["tokens"], turn["answer"], turn["origin"]) == (500, 0, 9)
+    state = reader.item_fields(log.items[[item[0] for item in log.items].index(1)])
+    assert (state["lost_last"], state["lost_next"], state["lost_offset"]) == (40, 12, 100)
     assert log.oldest == 9 and numbers(log) == [9] and log.segments[0].log["segment_bytes"] == SIZE
 
 

@@ -41,6 +41,7 @@ def full_state(limits):
     state = State(limits)
     state.epoch = state.unix_s = state.doubt = MOST
     state.forgot = 1
+    state.taken = [MOST] * 3
     state.turns = [full_turn() for _ in range(limits.open_turns)]
     state.seen = [[b"k" * 8, MOST, MOST] for _ in range(limits.seen_asks)]
     state.sessions = [["s" * 32, MOST] for _ in range(limits.sessions)]

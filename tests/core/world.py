@@ -8,7 +8,7 @@ import hashlib
 
 import reader
 from chip import Chip, PowerCut
-from helpers import DEVICE, KEY, bench_tools, make_log, pack_reply
+from helpers import DEVICE, KEY, bench_tools, make_log, pack_reply, said
 from model import Model, packed
 from mote import records as r
 from mote.agent import Agent, Refused
@@ -157,6 +157,7 @@ class World:
 
         agent.state.fold = watched
         agent.open(self.now, self.boots.to_bytes(8, "big"), ["pump"], "test")
+        agent.sure = True  # as if a gateway had said so
         self.until = {ask.seq: self.now + self.limits.turn_ms for ask in model.open()}
 
     # -- what the driver does
@@ -171,7 +172,7 @@ class World:
                 self.model.started(turn, tool, args)
                 self.running[turn.seq] = [turn, False]
             elif effect[0] == PUBLISH:
-                self.model.published(*effect[1:], self.agent.answer(*effect[1:]))
+                self.model.published(*effect[1:], said(self.agent, *effect[1:]))
                 self.flying.append(effect[1])
                 self.wanted.discard(effect[1])
             else:
