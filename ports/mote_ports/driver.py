@@ -16,23 +16,33 @@ from mote import records as r
 from mote.agent import Refused
 from mote.turn import CALL, PUBLISH
 
+from .answers import refusal
 from .connection import Connection
-from .inbox import REFUSED, BadAsk, answer_json, parse_ask
+from .inbox import BadAsk, parse_ask
+from .outbox import Outbox
 from .text import is_unicode
 
 _LONG_MS = 60000
 _BUSY_MS = 5000  # the longest pause while a tool runs
 _SILENCE_MS = 5000
+_SUBACK_MS = 30000  # the longest wait for the broker's SUBACKs
 _ERROR_CODES = 0x80  # reason codes from here on are errors (MQTT 5.0, 2.4)
 _PERSISTENCE = 100  # hundredths of a second for tasks to clean up, and again to be cancelled in
-_TROUBLE = "%s: nothing goes there any more; was this log lost or copied? enroll the device again"
-_CUT = " [cut: the answer is longer than a packet]"
+_TROUBLE = "%s: nothing goes there until `mote forks` there is settled; was this log copied?"
+_AGREED = "the gateway and this log agree again"
+_WITH_WILL = 4  # DISCONNECT: publish the will (MQTT 5.0, 3.14.2.1)
+_FAREWELL_S = 1
+_LEAST_PACKET = 1024  # any answer fits, if it is cut
+_TINY = "the broker takes packets of %d bytes at most: %d are needed"
+OFFLINE = b'{"online": false}'  # the will, on the topic `state`
 
 
 class Driver:
     """Runs one device. `dial()` opens a Stream; `report(text, detail=False)` tells a person."""
 
-    def __init__(self, device, agent, link, session, dial, report, now_ms, silence_s):
+    def __init__(
+        self, device, agent, link, session, dial, report, now_ms, silence_s, expiry_s=86400
+    ):
         self.agent = agent
         self.link = link
         self.session = session
@@ -45,10 +55,14 @@ class Driver:
         self._failure = None
         self._online = False
         self.stuck = False  # a tool did not end when it had to
-        self._troubled = False
+        self._troubled = None  # what the link's trouble was when it was told
+        self.skipped = 0  # messages that were too large
         self._silent_at = None  # when silence is worth a word
-        self._flying = {}  # packet id -> seq of the ASK whose answer it is
-        self._subscribing = 0  # packet id of the last SUBSCRIBE
+        self._out = Outbox(
+            agent, session, self._net, self._topic + "out", expiry_s, report, now_ms
+        )
+        self._present = False  # the broker kept the session
+        self._subscribing = {}  # packet identifier of a SUBSCRIBE: its topic
         self._running = {}  # seq of the ASK -> task of its tool
 
     async def run(self):
@@ -66,10 +80,28 @@ class Driver:
                 raise RuntimeError("a part of the driver ended")
         finally:
             self._stop.set()
+            await self._say_goodbye()
             tasks.extend(self._running.values())
             await self._end([task for task in tasks if task])
         if self._failure:
             raise self._failure
+
+    async def _say_goodbye(self):
+        """Tell the broker that this is no accident, if it can be told at once."""
+        self._net.leaving = True
+        if not self._online:
+            return
+        self._online = False
+        if not self._failure:  # what the gateway has, a lost log gets back
+            self.link.hurry()
+            self._send_up(self._now_ms())
+        if self.session.level == 4:  # its DISCONNECT would drop the will
+            self._net.write(self.session.publish(self._topic + "state", OFFLINE, retain=True))
+        self._net.write(self.session.disconnect(_WITH_WILL))
+        try:
+            await asyncio.wait_for(self._net.drain(), _FAREWELL_S)
+        except (asyncio.TimeoutError, RuntimeError):
+            pass  # MP: somebody drains already
 
     async def _end(self, tasks):
         """Cancel them, and wait for a while."""
@@ -107,7 +139,10 @@ class Driver:
             self._wake.clear()
             self._pump()
             if self._online:  # before that, the connection drains: one at a time may
+                await self._out.send()
                 await self._net.drain()
+            else:
+                self._net.flush()
             try:
                 await asyncio.wait_for(self._wake.wait(), self._pause_ms() / 1000)
             except asyncio.TimeoutError:
@@ -116,6 +151,8 @@ class Driver:
     def _pause_ms(self):
         now = self._now_ms()
         times = [self.agent.deadline(), self.link.deadline(), self._silent_at]
+        if self._online:
+            times.append(self._out.deadline())
         if self._net.stream:
             times.append(self.session.deadline())
         longest = now + (_BUSY_MS if self._running else _LONG_MS)
@@ -129,12 +166,9 @@ class Driver:
         while effect:
             self._perform(effect)
             effect = self.agent.next_effect()
+        self._notice_silence(now)
         if self._online:
-            self._notice_silence(now)
-            message = self.link.poll(now)
-            while message:
-                self._net.write(self.session.publish(self._topic + "up", message))
-                message = self.link.poll(now)
+            self._send_up(now)
         self.agent.tidy()
         if self._net.stream:
             try:
@@ -144,17 +178,25 @@ class Driver:
             if ping:
                 self._net.write(ping)
 
+    def _send_up(self, now):
+        message = self.link.poll(now)
+        while message:
+            self._net.write(self.session.publish(self._topic + "up", message, often=True))
+            message = self.link.poll(now)
+
     def _notice_silence(self, now):
         """Say it once if no gateway has answered since the broker let us in."""
         if self._silent_at is not None and now >= self._silent_at:
             self._silent_at = None
-            if not self.link.unix_s(now):
+            if not self._online:
+                self._net.hang_up("the broker does not answer SUBSCRIBE")
+            elif not self.link.unix_s(now):
                 self._report("no gateway answers: does one run, is this device enrolled there?")
 
     def _perform(self, effect):
         if effect[0] == PUBLISH:
             if self._online:  # else it is handed out again when the broker is back
-                self._answer(effect[1], effect[2])
+                self._out.add(effect[1], effect[2])
         elif effect[0] == CALL:
             _, turn, tool, args = effect
             self._report("%s %s" % (tool.name, args), detail=True)
@@ -212,17 +254,18 @@ class Driver:
         if kind == mqtt.MESSAGE:
             self._message(event[1], event[2], event[4], event[6])
         elif kind == mqtt.CONNECTED:
-            self._subscribe()
+            self._present = event[1]
+            if self.session.packet_max < _LEAST_PACKET:
+                self._net.hang_up(_TINY % (self.session.packet_max, _LEAST_PACKET))
+            else:
+                self._silent_at = self._now_ms() + _SUBACK_MS
+                self._subscribe()
         elif kind == mqtt.SUBACK:
-            if event[2] >= _ERROR_CODES:
-                self._report("the broker refuses the subscription: code 0x%02x" % event[2])
-            if event[1] == self._subscribing:
-                self._up()
+            self._subscribed(self._subscribing.pop(event[1], None), event[2])
         elif kind == mqtt.PUBACK:
-            seq = self._flying.pop(event[1], None)
-            if seq is not None and event[2] < _ERROR_CODES:  # else: again at the next connection
-                self.agent.sent(seq)
+            self._out.acknowledged(event[1], event[2])
         elif kind == mqtt.SKIPPED:
+            self.skipped += 1
             self._refuse("", "", "a message of %d bytes is too large" % event[1])
             if event[2]:
                 self._net.write(self.session.puback(event[2]))
@@ -233,29 +276,38 @@ class Driver:
         self._online = False
         self._silent_at = None
         self.link.lost()
-        self._flying.clear()
 
     def _subscribe(self):
+        self._subscribing.clear()
         for topic, qos in (("in", 1), ("dn", 0)):
-            self._subscribing = self.session.next_pid()
-            packet = self.session.subscribe(self._topic + topic, qos, self._subscribing)
-            self._net.write(packet)
+            pid = self.session.next_pid()
+            self._subscribing[pid] = self._topic + topic
+            self._net.write(self.session.subscribe(self._topic + topic, qos, pid))
+
+    def _subscribed(self, topic, code):
+        if topic and code >= _ERROR_CODES:
+            from .reasons import reason  # only who is refused loads it
+
+            self._net.hang_up("the broker refuses to let us read %s: %s" % (topic, reason(code)))
+        elif topic and not self._subscribing:
+            self._up()
 
     def _up(self):
         self._online = True
         self._report("connected, MQTT %s" % ("5" if self.session.level == 5 else "3.1.1"))
         state = b'{"online": true, "epoch": %d}' % self.agent.epoch
         self._net.write(self.session.publish(self._topic + "state", state, retain=True))
-        self.link.connected(self._now_ms())
+        self._out.connected(self._present)
+        self.link.connected(self._now_ms(), self.session.room(self._topic + "up"))
         self._silent_at = self._now_ms() + _SILENCE_MS
         self.agent.publish_again()
 
     def _message(self, topic, payload, pid, retained):
         if topic == self._topic + "dn":
             self.link.receive(payload, self._now_ms())
-            if self.link.trouble and not self._troubled:
-                self._troubled = True
-                self._report(_TROUBLE % self.link.trouble)
+            if self.link.trouble != self._troubled:
+                self._troubled = self.link.trouble
+                self._report(_TROUBLE % self._troubled if self._troubled else _AGREED)
             return
         if retained:  # it would be asked again at each connection
             self._refuse("", "", "a retained message is not an ask")
@@ -283,37 +335,9 @@ class Driver:
 
     def _refuse(self, session, name, why):
         self._report("ask refused: " + why)
-        text = answer_json(session, name, REFUSED, why)
-        self._net.write(self.session.publish(self._topic + "out", text.encode()))
-
-    def _answer(self, seq, answer):
-        try:
-            self._send_answer(seq, answer)
-        except MemoryError:
-            if self.agent.state.turn(seq):
-                raise  # who runs the driver ends the turn
-            self._report("no memory to answer ask %d once more" % seq)
-
-    def _send_answer(self, seq, answer):
-        session, name, how, text = self.agent.answer(seq, answer)
-        pid = self.session.next_pid()
-        qos = self.session.max_qos
-        if qos:
-            self._flying[pid] = seq
-        packet = None
-        while packet is None:
-            payload = answer_json(session, name, how, text).encode()
-            try:
-                packet = self.session.publish(self._topic + "out", payload, qos, pid=pid)
-            except ValueError:  # escapes made it longer than a packet may be
-                if text == _CUT:
-                    self._report("answer to ask %d: the broker takes no packet of its size" % seq)
-                    return
-                text = text[: max(0, len(text) * 3 // 4 - len(_CUT))] + _CUT
-        self._report("answer to ask %d: %s" % (seq, text), detail=True)
-        self._net.write(packet)
-        if not qos:
-            self.agent.sent(seq)  # nobody will ever acknowledge it
+        answer = refusal(session, name, why)
+        if len(answer) <= self.session.room(self._topic + "out") and not self._net.crowded:
+            self._net.write(self.session.publish(self._topic + "out", answer))
 
 
 def result_text(value):

@@ -1,4 +1,4 @@
-"""What anybody may publish to `mote/d/in`, and what goes to `mote/d/out`."""
+"""What anybody may publish to `mote/d/in`."""
 
 import json
 
@@ -50,25 +50,3 @@ def _field(fields, key, default, most, name=""):
     if not isinstance(value, str) or not is_unicode(value) or len(value.encode()) > most:
         raise BadAsk('"%s" must be a string of at most %d bytes' % (key, most), "", name)
     return value
-
-
-_HOW = ("done", "limit", "failed", "cancelled", "refused")
-REFUSED = 4
-
-
-def answer_json(session, name, how, text):
-    """The `out` payload. Keys stand in a fixed order: the same answer is the same bytes."""
-    # MP: dicts are unordered, so the object is put together by hand
-    return '{"session": %s, "id": %s, "status": "%s", "text": %s}' % (
-        _quote(session),
-        _quote(name),
-        _HOW[how],
-        _quote(text),
-    )
-
-
-def _quote(text):
-    try:
-        return json.dumps(text, ensure_ascii=False)
-    except TypeError:  # MP: has no such option, and writes UTF-8 anyway
-        return json.dumps(text)

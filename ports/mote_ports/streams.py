@@ -1,25 +1,44 @@
-"""Byte streams to the broker: TCP, with TLS if a context is given, through asyncio."""
+"""Byte streams to the broker: TCP, with TLS if its files are given, through asyncio.
+
+What goes wrong is an OSError whose last argument has the words for it: what, and where it helps
+what to do.
+"""
 
 import asyncio
+import time
 
-from .system import tls_context
+from .reasons import error_number, network_reason
+from .system import certificate_of, tls_context
 
 _CONNECT_S = 20
 _IPPROTO_TCP = 6  # MP: names neither
 _TCP_NODELAY = 1
+_HUNG_UP = (0, 32, 104)  # nothing came; EPIPE, ECONNRESET
 
 
 class Stream:
-    """A connection; reads go into the caller's buffer."""
+    """A connection; reads go into the caller's buffer. `target` is (host, port, CAs or "")."""
 
-    def __init__(self, reader, writer):
+    def __init__(self, reader, writer, target):
         self._reader = reader
         self._writer = writer
+        self._target = target
+        self._began = False  # something came
         # MP: streams can read into a buffer; CPython's can't, and copying is cheap there
         self._readinto = getattr(reader, "readinto", None)
 
     async def read(self, buf):
-        """Wait for bytes; returns how many came, 0 at the end of the stream."""
+        """Wait for bytes; returns how many came, 0 at the end of the stream. Raises OSError."""
+        try:
+            n = await self._read(buf)
+        except (OSError, ValueError) as e:
+            raise self._told(e) from None
+        if not n and self._target[2] and not self._began:
+            raise self._told(OSError(0))
+        self._began = True
+        return n
+
+    async def _read(self, buf):
         if self._readinto:
             return await self._readinto(buf) or 0
         data = await self._reader.read(len(buf))
@@ -27,20 +46,51 @@ class Stream:
         return len(data)
 
     def write(self, data):
-        """Queue `data`; the caller may use its buffer again at once."""
-        # MP: sends or copies; CPython 3.12 would keep the view
-        self._writer.write(data if self._readinto else bytes(data))
+        """Queue `data`; the caller may use its buffer again at once. Raises OSError."""
+        try:
+            # MP: sends or copies; CPython 3.12 would keep the view
+            self._writer.write(data if self._readinto else bytes(data))
+        except (OSError, ValueError) as e:
+            raise self._told(e) from None
 
     async def drain(self):
-        """Wait until what was queued is with the kernel. One caller at a time."""
-        await self._writer.drain()
+        """Wait until what was queued is with the kernel. One caller at a time. Raises OSError.
+
+        MP: the handshake of TLS happens here, or in write and read.
+        """
+        try:
+            await self._writer.drain()
+        except (OSError, ValueError) as e:
+            raise self._told(e) from None
 
     def close(self):
-        """Drop the connection."""
-        self._writer.close()
+        """Drop the connection, and what the kernel does not have yet."""
         socket = getattr(self._reader, "s", None)
         if socket:  # MP: close() of its streams does nothing
             socket.close()
+        else:  # close() would wait for a peer that reads no more
+            self._writer.transport.abort()
+
+    def _told(self, error):
+        return _told(error, self._target, self._began)
+
+
+def _told(error, target, began=False, cert=None):
+    """An OSError in words."""
+    host, _, trusted = target
+    number = error_number(error)
+    hung_up = not began and number in _HUNG_UP and not _is_of_tls(error)
+    if trusted and (hung_up or _is_of_tls(error)):
+        from .refusals import HUNG_UP, refusal  # only a failing connection loads it
+
+        said = OSError(0, HUNG_UP) if hung_up else error
+        return refusal(said, target, cert, time.gmtime())
+    return OSError(number, network_reason(error, host))
+
+
+def _is_of_tls(error):
+    # ssl.SSLError; MP: mbedTLS's own codes, and how it refuses a certificate
+    return hasattr(error, "library") or isinstance(error, ValueError) or error_number(error) < -100
 
 
 def _send_at_once(reader):
@@ -50,18 +100,43 @@ def _send_at_once(reader):
         socket.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
 
 
-async def connect(host, port, tls=False, ca_file=""):
+async def connect(host, port, tls=None):
     """Open a Stream. Raises OSError, or asyncio.TimeoutError after 20 s.
 
+    `tls` is None or the files (ca_file, client_cert, client_key), "" for none. With it, the server
+    must prove to be `host`; without a clock that can be right there is no connection.
     MP: a refused connection shows only at the first read.
     """
+    target = (host, port, (tls[0] or "this system") if tls else "")
+    context = _context(tls) if tls else None
     try:
-        context = tls_context(ca_file) if tls else None
         opening = asyncio.open_connection(
             host, port, ssl=context, server_hostname=host if tls else None
         )
         reader, writer = await asyncio.wait_for(opening, _CONNECT_S)
         _send_at_once(reader)
-    except ValueError as e:  # MP: how mbedTLS refuses a certificate
-        raise OSError(0, str(e))
-    return Stream(reader, writer)
+    except asyncio.TimeoutError:  # on CPython it is an OSError
+        raise
+    except (OSError, ValueError) as e:
+        cert = await _look(e, host, port) if tls else None
+        raise _told(e, target, False, cert) from None
+    return Stream(reader, writer, target)
+
+
+def _context(files):
+    from .refusals import clock_fault
+
+    fault = clock_fault(time.gmtime())
+    if fault:
+        raise OSError(0, fault)
+    try:
+        return tls_context(*files)
+    except ValueError as e:
+        raise OSError(0, str(e)) from None
+
+
+async def _look(error, host, port):
+    """The certificate that was refused, if it helps to have it."""
+    from .refusals import is_about_dates_or_names
+
+    return await certificate_of(host, port) if is_about_dates_or_names(error) else None

@@ -4,6 +4,7 @@ import sys
 
 if sys.implementation.name == "micropython":
     from .micropython.system import (
+        certificate_of,
         exit_signals,
         flush,
         lock_file,
@@ -14,6 +15,7 @@ if sys.implementation.name == "micropython":
     )
 else:
     from .cpython.system import (
+        certificate_of,
         exit_signals,
         flush,
         lock_file,
@@ -24,6 +26,7 @@ else:
     )
 
 __all__ = (
+    "certificate_of",
     "exit_signals",
     "flush",
     "lock_file",

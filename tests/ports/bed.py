@@ -34,6 +34,7 @@ class Bed:
         self.chip = chip or Chip(1, 8, 32768)
         self.gateway = Gateway(script)
         self.broker = Broker(self.gateway)
+        self.level = 5  # of MQTT
         self.agent = self.link = self.driver = None
         self._limits = limits or Limits()
         self._tools = Toolset(tools) if tools else bench_tools(self.runs)
@@ -51,6 +52,7 @@ class Bed:
         self.agent.open(virtual.now_ms(), self._random.bytes(8), [], "test")
         self.link = Link(self.agent, KEY, self._random.bytes)
         session = mqtt.Session("d", keepalive_s=60, rx_bytes=1280, tx_bytes=8192)
+        session.level = self.level
         self.driver = Driver(
             DEVICE,
             self.agent,

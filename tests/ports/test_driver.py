@@ -82,7 +82,7 @@ def test_a_restart_at_any_packet_starts_no_tool_twice():
         take(head, reader)
 
     bed.broker.take = count
-    for n in range(2, 22):
+    for n in range(2, 18):
         left[0] = n
         bed.gateway.script = list(TURN)
         bed.broker.ask("do it", str(n))
@@ -93,7 +93,7 @@ def test_a_restart_at_any_packet_starts_no_tool_twice():
         bed.run(bed.answered(n - 1))
         assert bed.broker.answers(str(n)) == DONE
         bed.broker.outs = bed.broker.outs[: n - 1]
-    assert len([run for run in bed.runs if run[0] == "pour"]) == 20
+    assert len([run for run in bed.runs if run[0] == "pour"]) == 16
 
 
 def test_what_the_log_raises_ends_the_run_and_the_next_life_goes_on():
@@ -123,7 +123,7 @@ def test_a_packet_that_can_not_be_sent_is_made_up_for_by_the_next_connection():
         take(head, reader)
 
     bed.broker.take = count
-    for n in range(2, 22):
+    for n in range(2, 18):
         left[0] = n
         bed.gateway.script = list(TURN)
         bed.broker.ask("do it", str(n))
@@ -132,7 +132,7 @@ def test_a_packet_that_can_not_be_sent_is_made_up_for_by_the_next_connection():
         assert virtual.now_ms() - before < 30000
         assert bed.broker.answers(str(n)) == DONE
         bed.broker.outs = bed.broker.outs[: n - 1]
-    assert bed.runs == [("look", 1), ("pour", 2)] * 20
+    assert bed.runs == [("look", 1), ("pour", 2)] * 16
 
 
 def test_where_nobody_can_acknowledge_an_answer_is_sent_once():

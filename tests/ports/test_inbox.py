@@ -2,7 +2,7 @@
 
 import json
 
-from mote_ports.inbox import BadAsk, answer_json, parse_ask
+from mote_ports.inbox import BadAsk, parse_ask
 
 
 def _refused(payload):
@@ -68,10 +68,3 @@ def test_deep_nesting_is_refused_or_ignored_but_ends():
         assert parse_ask(deep) == ("a", "main", "")
     except BadAsk as e:
         assert "JSON" in str(e)
-
-
-def test_an_answer_is_json_with_its_keys_in_order():
-    text = answer_json("s", "7", 0, 'a "quoted"\nline with \u00e9')
-    fields = {"session": "s", "id": "7", "status": "done", "text": 'a "quoted"\nline with \u00e9'}
-    assert json.loads(text) == fields
-    assert text.startswith('{"session": "s", "id": "7", "status": "done", "text": ')

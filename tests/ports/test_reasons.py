@@ -13,7 +13,7 @@ def test_the_codes_of_both_versions_have_words():
             0x88: "server unavailable",
             0x89: "server busy",
             0x8A: "banned",
-            0x9F: "code 0x9f",
+            0xA1: "code 0xa1",
         },
         4: {
             1: "unsupported version",
@@ -27,5 +27,5 @@ def test_the_codes_of_both_versions_have_words():
     for codes in table.values():
         for code in codes:
             assert reason(code) == codes[code]
-    assert reason(0x8E) == "session taken over"
+    assert reason(0x8E) == "session taken over by another client"
     assert reason(0) == "code 0x00"

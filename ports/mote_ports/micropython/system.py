@@ -49,28 +49,31 @@ def unlock_file(handle):
     """There is nothing to give back."""
 
 
-def tls_context(ca_file):
-    """A client context that verifies the server by the certificates (PEM) in `ca_file`."""
+def tls_context(ca_file, client_cert, client_key):
+    """A client context that verifies the server by the certificates (PEM) in `ca_file`.
+
+    `client_cert` (its first certificate is sent) and `client_key` are ours, or both empty. Raises
+    ValueError; its text begins with the key of [broker] that is wrong.
+    """
     import tls
+
+    from ..certificates import named, read_pair, read_pem
 
     context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     if not ca_file:
-        raise ValueError("[broker] ca_file is needed: MicroPython has no trust store")
-    with open(ca_file) as f:
-        context.load_verify_locations(_der(f.read(), ca_file))
+        raise ValueError("ca_file: needed: MicroPython has no trust store")
+    # small builds of mbedTLS read DER only, one certificate at a time
+    for cert in named("ca_file", read_pem, ca_file, "CERTIFICATE"):
+        named("ca_file: " + ca_file, context.load_verify_locations, cert)
     context.verify_mode = tls.CERT_REQUIRED
+    if client_cert:
+        cert, key = read_pair(client_cert, client_key)
+        named("client_key: " + client_key, context.load_cert_chain, cert, key)
     return context
 
 
-def _der(pem, path):
-    """The first certificate of a PEM file, in DER: small builds of mbedTLS read nothing else."""
-    from binascii import a2b_base64
-
-    _, found, rest = pem.partition("-----BEGIN CERTIFICATE-----")
-    body, end, _ = rest.partition("-----END CERTIFICATE-----")
-    if not found or not end:
-        raise ValueError("%s: no certificate in PEM form" % path)
-    return a2b_base64(body)
+async def certificate_of(host, port):
+    """MP: mbedTLS drops what it refuses, and few builds could show it."""
 
 
 def exit_signals(stop):
