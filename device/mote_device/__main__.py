@@ -11,7 +11,8 @@ from .report import Report
 
 _USAGE = """\
 moted runs one mote device: it takes asks from the MQTT topic mote/NAME/in, has its gateway think,
-runs tools, answers on mote/NAME/out, and keeps all that it must remember in its log.
+runs tools, answers on mote/NAME/out, and keeps all that it must remember in its log. The broker is
+reached over TCP, TLS, or a serial port that `mote bridge` serves ([broker] serial).
 
 usage: moted --config FILE [--check] [-v]
 

@@ -34,8 +34,12 @@ KEYS = (
     ("broker", "port", "int", 1883, (1, 65535), "TCP port; with tls the default is 8883"),
     ("broker", "user", "str", "", (0, 256), "user name at the broker; empty: none"),
     ("broker", "password_file", "file", "", None, "file with the password, mode 0600"),
-    ("broker", "tls", "bool", False, None, "talk TLS to the broker"),
+    ("broker", "tls", "bool", False, None, "talk TLS to the broker, which must prove its name"),
     ("broker", "ca_file", "file", "", None, "CAs to trust; empty: the system's, if it has any"),
+    ("broker", "client_cert", "file", "", None, "our certificate, if the broker asks for one"),
+    ("broker", "client_key", "file", "", None, "its key, mode 0600"),
+    ("broker", "serial", "file", "", None, "serial port with a bridge, in place of host and port"),
+    ("broker", "baud", "int", 115200, (1200, 4000000), "speed of the serial port"),
     ("broker", "keepalive_s", "int", 60, (5, 3600), "MQTT keep-alive"),
     ("broker", "session_expiry_s", "int", 86400, (0, 2592000), "MQTT session expiry"),
     ("log", "segment_kib", "int", 64, (4, 1024), "size of one segment of the log"),
@@ -82,6 +86,7 @@ _TYPES = {
 }
 # MP: OSError has no strerror.
 _ERRORS = {2: "no such file", 13: "permission denied", 21: "it is a folder, not a file"}
+_TWO_WAYS = "with serial there is no network: take one of the two"
 
 
 class ConfigError(Exception):
@@ -123,6 +128,7 @@ def load_config(path):
             section[key] = _checked(kind, rule, value, _folder(path))
         except ValueError as error:
             raise _error(path, lines, table, key, str(error)) from None
+    _check_broker(path, lines, sections["broker"])
     if sections["broker"]["tls"] and "broker.port" not in lines:
         sections["broker"]["port"] = 8883
     return Config(path, sections)
@@ -152,6 +158,22 @@ def read_secret(path, stat=os.stat):
     if not secret:
         raise ConfigError("%s: its first line is empty" % path)
     return secret
+
+
+def check_private(path, stat=os.stat):
+    """Raise ConfigError if the file at `path` is missing, or if others than its owner have access.
+
+    For secrets that other programs read, such as keys in PEM form.
+    """
+    try:
+        mode = stat(path)[0]
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    # MP: the unix port gives permission bits too; file systems of boards give the type alone, so
+    # nothing is set there. Windows makes its bits up.
+    is_file = mode & 0o170000 != 0o040000
+    if is_file and mode & 0o077 and sys.platform != "win32":
+        raise ConfigError("%s: others than its owner have access: chmod 600 %s" % (path, path))
 
 
 def describe():
@@ -194,6 +216,24 @@ def _check_keys(path, table, values, lines):
         if key not in known:
             message = "unknown key; known keys: " + ", ".join(known)
             raise _error(path, lines, table, key, message)
+
+
+def _check_broker(path, lines, broker):
+    """Refuse keys of [broker] that stand in the file and contradict each other."""
+    serial, tls = broker["serial"], broker["tls"]
+    rules = [  # key, whether it is wrong, why
+        ("host", serial, _TWO_WAYS),
+        ("port", serial, _TWO_WAYS),
+        ("tls", serial and tls, "not on a serial line: mote bridge --tls talks it to the broker"),
+        ("baud", not serial, "it is the speed of a serial port, so serial is needed too"),
+    ]
+    for key in ("ca_file", "client_cert", "client_key"):
+        rules.append((key, broker[key] and not tls, "it has no effect without tls = true"))
+    for key, other in (("client_cert", "client_key"), ("client_key", "client_cert")):
+        rules.append((key, broker[key] and not broker[other], other + " is needed too"))
+    for key, wrong, why in rules:
+        if wrong and "broker." + key in lines:
+            raise _error(path, lines, "broker", key, why)
 
 
 def _error(path, lines, table, key, message):
@@ -283,15 +323,7 @@ def _read(path, limit):
 
 
 def _read_private(path, stat):
-    try:
-        mode = stat(path)[0]
-    except OSError as error:
-        raise _unreadable(path, error) from None
-    # MP: the unix port gives permission bits too; file systems of boards give the type alone, so
-    # nothing is set there. Windows makes its bits up.
-    is_file = mode & 0o170000 != 0o040000
-    if is_file and mode & 0o077 and sys.platform != "win32":
-        raise ConfigError("%s: others than its owner have access: chmod 600 %s" % (path, path))
+    check_private(path, stat)
     return _read(path, MAX_SECRET)
 
 

@@ -9,7 +9,7 @@ from mote.agent import Agent, UnknownRecord
 from mote.facts import Facts
 from mote.link import Link
 from mote.log import Log, LogError, genesis
-from mote_ports.driver import Driver
+from mote_ports.driver import OFFLINE, Driver
 from mote_ports.files import FileMedium, make_folders
 from mote_ports.lock import Lock
 from mote_ports.streams import connect
@@ -19,6 +19,7 @@ from .boards import make_board
 from .config import read_key, read_secret
 from .limits import limits_of
 from .loader import load_tools
+from .transport import serial_port, tls_files, where
 
 _RESTART_S = 5
 _LASTING_MS = 60000  # a life that was longer was a good one
@@ -35,6 +36,8 @@ class Daemon:
         self._key = read_key(config.device.key_file)
         secret = config.broker.password_file
         self._password = read_secret(secret) if secret else None
+        self._serial = serial_port(config)
+        self._tls = tls_files(config)
         self._board = make_board(
             config.device.board, config.device.world_file, config.device.time_scale
         )
@@ -53,11 +56,10 @@ class Daemon:
     def check(self):
         """One line about what would run."""
         config = self._config
-        return "%s: %d tools, broker %s:%d, state in %s" % (
+        return "%s: %d tools, broker %s, state in %s" % (
             config.device.name,
             len(self._tools.tools),
-            config.broker.host,
-            config.broker.port,
+            where(config.broker),
             config.device.state_dir,
         )
 
@@ -176,6 +178,7 @@ class Daemon:
             self._report,
             now_ms,
             config.broker.keepalive_s * 3 // 2,
+            config.broker.session_expiry_s,
         )
 
     def _session(self, limits, up_bytes):
@@ -185,15 +188,17 @@ class Daemon:
             user=broker.user or None,
             password=self._password,
             keepalive_s=broker.keepalive_s,
-            will=("mote/%s/state" % self._config.device.name, b'{"online": false}', True),
+            will=("mote/%s/state" % self._config.device.name, OFFLINE, True),
             expiry_s=broker.session_expiry_s,
             rx_bytes=max(limits.ask_bytes, limits.part_bytes) + _HEAD_ROOM,
-            tx_bytes=max(limits.reply_bytes * 5 // 4, up_bytes) + _HEAD_ROOM,
+            tx_bytes=up_bytes + _HEAD_ROOM,
         )
 
     async def _dial(self):
+        if self._serial:
+            return await self._serial.dial()
         broker = self._config.broker
-        return await connect(broker.host, broker.port, broker.tls, broker.ca_file)
+        return await connect(broker.host, broker.port, self._tls)
 
 
 __all__ = ("Daemon", "UnknownRecord")

@@ -3,7 +3,7 @@
 import os
 import time
 
-from mote_device import config
+from mote_device import config, transport
 
 DEVICE = '[device]\nname = "d1"\nkey_file = "key"\n'
 
@@ -81,6 +81,7 @@ def test_defaults():
         broker = loaded.broker
         assert (broker.host, broker.port, broker.user) == ("127.0.0.1", 1883, "")
         assert (broker.password_file, broker.tls, broker.ca_file) == ("", False, "")
+        assert (broker.client_cert, broker.client_key, broker.serial) == ("", "", "")
         assert (broker.keepalive_s, broker.session_expiry_s) == (60, 86400)
         log = loaded.log
         assert (log.segment_kib, log.segments, log.record_bytes) == (64, 16, 1024)
@@ -103,8 +104,8 @@ def test_two_configurations_share_no_list():
 
 def test_every_bound_of_every_number():
     for table, key, kind, _, rule, _ in config.KEYS:
-        if kind != "int" or not isinstance(rule, tuple):
-            continue
+        if kind != "int" or not isinstance(rule, tuple) or key == "baud":
+            continue  # a baud rate alone means nothing: it has a test of its own
         low, high = rule
         good = [(str(low), low), (str(high), high)]
         reason = f"VALUE is not in {low}..{high}"
@@ -115,7 +116,7 @@ def test_every_bound_of_every_number():
 
 def test_the_table_is_what_the_program_was_promised():
     rules = {row[0] + "." + row[1]: row[4] for row in config.KEYS}
-    assert len(rules) == len(config.KEYS) == 35
+    assert len(rules) == len(config.KEYS) == 39
     assert rules["broker.port"] == (1, 65535)
     assert rules["broker.keepalive_s"] == (5, 3600)
     assert rules["broker.session_expiry_s"] == (0, 2592000)
@@ -196,7 +197,8 @@ def test_strings():
 def test_paths_are_relative_to_the_file():
     text = DEVICE + (
         'state_dir = "/var/lib/mote"\nworld_file = "sub/w.json"\n'
-        '[broker]\nca_file = "ca.pem"\npassword_file = "../pw"\n'
+        '[broker]\ntls = true\nca_file = "ca.pem"\npassword_file = "../pw"\n'
+        'client_cert = "me.pem"\nclient_key = "/keys/me.pem"\n'
         '[tools]\npath = ["tools", "/opt/tools"]\nmodules = ["gpio"]\n'
     )
     with Folder() as folder:
@@ -205,6 +207,8 @@ def test_paths_are_relative_to_the_file():
         assert loaded.device.world_file == folder.path + "/sub/w.json"
         assert loaded.broker.ca_file == folder.path + "/ca.pem"
         assert loaded.broker.password_file == folder.path + "/../pw"
+        assert loaded.broker.client_cert == folder.path + "/me.pem"
+        assert loaded.broker.client_key == "/keys/me.pem"
         assert loaded.tools.path == [folder.path + "/tools", "/opt/tools"]
         assert loaded.tools.modules == ["gpio"]
 
@@ -225,6 +229,63 @@ def test_the_port_follows_tls():
     assert load(DEVICE + "[broker]\ntls = true\n").broker.port == 8883
     assert load(DEVICE + "[broker]\ntls = true\nport = 1883\n").broker.port == 1883
     assert load(DEVICE + "[broker]\ntls = false\n").broker.port == 1883
+
+
+def check_broker(text, line, expected):
+    check_refused(DEVICE + "[broker]\n" + text, f"FILE, line {line}: [broker] {expected}")
+
+
+def test_a_serial_port_takes_the_place_of_the_network():
+    broker = load(DEVICE + '[broker]\nserial = "/dev/ttyS0"\n').broker
+    assert (broker.serial, broker.baud) == ("/dev/ttyS0", 115200)
+    two_ways = "with serial there is no network: take one of the two"
+    check_broker('serial = "/dev/ttyS0"\nhost = "b"\n', 6, "host: " + two_ways)
+    check_broker('port = 1883\nserial = "/dev/ttyS0"\n', 5, "port: " + two_ways)
+    bridge = "tls: not on a serial line: mote bridge --tls talks it to the broker"
+    check_broker('serial = "/dev/ttyS0"\ntls = true\n', 6, bridge)
+    assert load(DEVICE + '[broker]\nserial = "/dev/ttyS0"\ntls = false\n').broker.tls is False
+    check_broker('serial = ""\nbaud = 9600\n', 6, f"baud: {NEEDS_SERIAL}")
+
+
+NEEDS_SERIAL = "it is the speed of a serial port, so serial is needed too"
+
+
+def test_a_baud_rate_has_bounds_and_needs_a_serial_port():
+    for value in (1200, 4000000):
+        text = f'[broker]\nserial = "/dev/ttyS0"\nbaud = {value}\n'
+        assert load(DEVICE + text).broker.baud == value
+    for value in (1199, 4000001):
+        text = f'serial = "/dev/ttyS0"\nbaud = {value}\n'
+        check_broker(text, 6, f"baud: {value} is not in 1200..4000000")
+    check_broker("baud = 115200\n", 5, f"baud: {NEEDS_SERIAL}")
+
+
+def test_a_speed_that_the_system_does_not_know_is_refused_with_those_that_it_knows():
+    text = DEVICE + '[broker]\nserial = "/dev/ttyS0"\nbaud = 12345\n'
+    with Folder() as folder:
+        path = folder.write("moted.toml", text)
+        message = message_of(transport.serial_port, config.load_config(path))
+    assert message.startswith(f"{path}: [broker] baud: 12345 can't be set here; known: 9600, ")
+    assert transport.serial_port(load(DEVICE)) is None
+
+
+def test_the_way_to_the_broker_has_words():
+    for text, words in (
+        ("", "127.0.0.1:1883"),
+        ('host = "b"\ntls = true\n', "b:8883 over TLS"),
+        ('serial = "/dev/ttyS0"\n', "at /dev/ttyS0, 115200 baud"),
+    ):
+        assert transport.where(load(DEVICE + "[broker]\n" + text).broker) == words
+
+
+def test_a_file_for_tls_without_tls_is_a_mistake():
+    for key in ("ca_file", "client_cert", "client_key"):
+        check_broker(f'{key} = "x.pem"\n', 5, f"{key}: it has no effect without tls = true")
+
+
+def test_a_certificate_and_its_key_go_together():
+    for key, other in (("client_cert", "client_key"), ("client_key", "client_cert")):
+        check_broker(f'tls = true\n{key} = "x.pem"\n', 6, f"{key}: {other} is needed too")
 
 
 def test_the_message_of_a_range():
@@ -344,6 +405,7 @@ def test_read_secret():
 def test_secrets_that_are_not_there():
     with Folder() as folder:
         path = folder.path + "/absent"
+        assert message_of(config.check_private, path) == path + ": no such file"
         for read in (config.read_key, config.read_secret):
             assert message_of(read, path) == path + ": no such file"
             assert message_of(read, folder.path) == folder.path + ": it is a folder, not a file"
@@ -353,12 +415,13 @@ def test_secrets_that_others_can_reach():
     with Folder() as folder:
         path = folder.write("key", "ab" * 32)
         for mode in (0o640, 0o620, 0o610, 0o604, 0o602, 0o601, 0o777):
-            for read in (config.read_key, config.read_secret):
+            for read in (config.read_key, config.read_secret, config.check_private):
                 message = message_of(read, path, stat=private(mode))
                 expected = path + ": others than its owner have access: chmod 600 " + path
                 assert message == expected, message
         # The file systems of boards give the type alone.
         assert config.read_secret(path, stat=private(0)) == "ab" * 32
+        config.check_private(path, stat=private(0o600))
 
 
 def test_the_mode_is_the_one_of_the_file():
