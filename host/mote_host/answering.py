@@ -62,7 +62,16 @@ class Answering:
         return int(self._clock() * 1000)
 
     def claim(self, device: str, request_id: bytes) -> bool:
-        """Take the request, unless it is answered or in work."""
+        """Take the request, unless it is answered, or in work at a gateway that lives."""
+        if self._take(device, request_id):
+            return True
+        holder = self._store.claimed_by(device, request_id)
+        if holder is None or not _is_dead(holder):
+            return False
+        self._store.release(holder, device, request_id)
+        return self._take(device, request_id)
+
+    def _take(self, device: str, request_id: bytes) -> bool:
         return self._store.claim(device, request_id, self.owner, self.now_ms(), LEASE_MS)
 
     def drop_dead_claims(self) -> None:
@@ -71,19 +80,27 @@ class Answering:
             if _is_dead(owner):
                 self._store.release(owner)
 
-    async def answer(self, work: Work) -> StoredReply:
+    async def answer(self, work: Work) -> StoredReply | None:
         """Answer a claimed request and return what counts. Raises StoreError.
 
-        If it is cancelled, the claim is given back, for a device that asks again.
+        None if the claim is gone meanwhile: nothing counts, and the device asks again.
+
+        If it is cancelled while the provider works, the claim is given back, for a device that
+        asks again.
         """
         request_id = work.request.id
         keeper = asyncio.create_task(self._keep(work.device, request_id))
+        outcome = None
         try:
             outcome = await self._attempt(work)
             return await asyncio.to_thread(self._store.finish, work.device, request_id, outcome)
-        except BaseException:
+        except BaseException as exc:
             # Not in a thread: a task that is being cancelled should not wait for one.
-            self._store.release(self.owner, work.device, request_id)
+            if outcome is not None and isinstance(exc, asyncio.CancelledError):
+                # The provider is not asked twice for what it has done.
+                self._store.finish(work.device, request_id, outcome)
+            else:
+                self._store.release(self.owner, work.device, request_id)
             raise
         finally:
             keeper.cancel()

@@ -15,7 +15,8 @@ from mote_host.frames import Record
 from mote_host.turns import Turns, overheard
 
 DONE = "done"
-_REPEAT_S = 3.0
+_REPEAT_S = 3.0  # before an ask is published again; doubles
+_LONGEST_S = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +77,11 @@ class Watch:
 
 async def _repeat(client: aiomqtt.Client, topic: str, payload: str, watch: Watch) -> None:
     with suppress(aiomqtt.MqttError):  # whoever reads the messages sees it too
+        pause_s = _REPEAT_S
         while not (watch.accepted or watch.over):
             await client.publish(topic, payload, qos=1)
-            await asyncio.sleep(_REPEAT_S)
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, _LONGEST_S)  # the broker may keep them all
 
 
 async def ask(
@@ -91,7 +94,7 @@ async def ask(
 ) -> Answer:
     """Publish an ask and wait for its answer; `on_record` sees the turn's records on the way.
 
-    Until the device is seen to have it, the ask is published again every few seconds: a device
+    Until the device is seen to have it, the ask is published again, less and less often: a device
     that was never connected to this broker has no session there that would keep it. The id makes
     that harmless. It waits for as long as it takes: put a time-out around it. Raises
     aiomqtt.MqttError.

@@ -11,10 +11,14 @@ from mote import records as r
 from mote.segments import chain, genesis
 from mote.wire import ID
 
+from mote_host.branches import Branch, Branches
 from mote_host.device_log import DeviceLog, read_log
 from mote_host.errors import DeviceError
 from mote_host.frames import Gap
 from mote_host.store import Store
+
+Row = tuple[int, bytes, bytes]
+"""A record as it is stored: its number, chain hash and frame."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,41 +46,91 @@ class Verdict:
 def verify_replica(store: Store, device: str) -> Verdict:
     """Compute the replica's chain from its frames and compare it with every hash it stores.
 
-    Raises DeviceError if there is no replica of that device.
+    So are the chains of superseded branches, each from where it left the replica's. Raises
+    DeviceError if there is no replica of that device.
     """
     known = store.device(device)
     if known is None:
         raise DeviceError(f"{device}: the gateway has no log of it (mote devices lists them)")
-    gaps = store.gaps(device)
-    h: bytes = genesis(device)
-    seq = n = 0
-    why = None
-    for at, stored, frame in store.frames(device):
-        seq, h = _over(gaps, seq, h)
-        if at != seq + 1:
-            why = str(Gap(seq + 1, at - 1, "nothing tells why"))
-        else:
-            computed: bytes = chain(h, frame)
-            if computed != stored:
-                why = f"record {at} does not fit the chain"
-        if why:
-            break
-        seq, h, n = at, computed, n + 1
-    else:
-        seq, h = _over(gaps, seq, h)
-        if seq != known.tip or h != known.tip_hash:
-            why = f"it ends at record {seq}, its tip is {known.tip}"
-        elif known.alarm:
-            why = f"alarm: {known.alarm}"
-    return Verdict("replica", n, seq, h, why, gaps=tuple(gaps))
+    gaps, rows = store.gaps(device), store.frames(device)
+    start = Place(0, genesis(device))
+    found = _walk(start, rows, gaps, Place(known.tip, known.tip_hash))
+    why, remarks = found.why, []
+    kept, places = Branches(store), {start, *_places(rows, gaps)}
+    branches = [
+        (branch, kept.frames(device, branch.number), kept.gaps(device, branch.number))
+        for branch in kept.all(device)
+    ]
+    for _, frames, missing in branches:  # one may begin in another one
+        places |= _places(frames, missing)
+    for branch, frames, missing in branches:
+        wrong = _wrong_branch(branch, frames, missing, places)
+        why = why or (f"branch {branch.number}: {wrong}" if wrong else None)
+        remarks.append(f"branch {branch.number}: records {branch.first} to {branch.last} are kept")
+    if known.alarm and known.alarm.startswith("fork"):
+        why = why or f"alarm: {known.alarm}"
+    elif known.alarm:
+        remarks.append(f"alarm: {known.alarm}")
+    where = found.at.seq, found.at.h, why, "; ".join(remarks)
+    return Verdict("replica", found.records, *where, gaps=tuple(gaps))
 
 
-def _over(gaps: list[Gap], seq: int, h: bytes) -> tuple[int, bytes]:
-    """Where the chain goes on behind record `seq`: behind the gaps there, if there are any."""
+def _wrong_branch(
+    branch: Branch, rows: list[Row], gaps: list[Gap], places: set["Place"]
+) -> str | None:
+    """What is wrong with a branch that should begin at one of `places`."""
+    begin = Place(branch.first - 1, branch.before)
+    if begin not in places:
+        return f"nothing leads to its first record, {branch.first}"
+    return _walk(begin, rows, gaps, Place(branch.last, branch.head)).why
+
+
+def _places(rows: list[Row], gaps: list[Gap]) -> set["Place"]:
+    """All that a chain leads to."""
+    found = {Place(seq, h) for seq, h, _ in rows}
+    return found | {Place(gap.last, gap.after) for gap in gaps}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A record's number, and the chain hash behind it."""
+
+    seq: int
+    h: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class _Walked:
+    """How far a chain holds, how many records that are, and what is wrong there."""
+
+    at: Place
+    records: int
+    why: str | None = None
+
+
+def _walk(begin: Place, rows: list[Row], gaps: list[Gap], end: Place) -> _Walked:
+    """Chain the frames in `rows` behind `begin`; they should lead to `end`."""
+    at = begin
+    for n, (seq, stored, frame) in enumerate(rows):
+        at = _over(gaps, at)
+        if seq != at.seq + 1:
+            return _Walked(at, n, str(Gap(at.seq + 1, seq - 1, "nothing tells why")))
+        computed: bytes = chain(at.h, frame)
+        if computed != stored:
+            return _Walked(at, n, f"record {seq} does not fit the chain")
+        at = Place(seq, computed)
+    at = _over(gaps, at)
+    if at != end:
+        return _Walked(at, len(rows), f"it ends at record {at.seq}, its tip is {end.seq}")
+    return _Walked(at, len(rows))
+
+
+def _over(gaps: list[Gap], at: Place) -> Place:
+    """Where the chain goes on from there: behind the gaps, if there are any."""
     for gap in gaps:
-        if gap.first == seq + 1 and gap.before == h[:ID]:
-            seq, h = gap.last, gap.after
-    return seq, h
+        if gap.first == at.seq + 1 and gap.before == at.h[:ID]:
+            at = Place(gap.last, gap.after)
+    return at
 
 
 def verify_log(path: Path, device: str | None, key: bytes | None) -> Verdict:

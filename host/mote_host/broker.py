@@ -8,6 +8,8 @@ from typing import Any
 
 import aiomqtt
 from aiomqtt import ProtocolVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
 from mote_host.config import BrokerSettings, broker_password
 from mote_host.errors import BrokerError, ConfigError
@@ -15,6 +17,7 @@ from mote_host.errors import BrokerError, ConfigError
 CONNECT_TIMEOUT_S = 5.0
 KEEPALIVE_S = 30
 MAX_QUEUED = 1000  # messages that wait here; devices repeat what is dropped
+MAX_PACKET_BYTES = 131072  # that the broker may send here: a message and its head, twice
 
 # Reason codes that say nothing about the version: bad user or password, not authorised, banned.
 _REFUSED = (4, 5, 0x86, 0x87, 0x8A)
@@ -69,6 +72,7 @@ class Broker:
             timeout=CONNECT_TIMEOUT_S,
             keepalive=KEEPALIVE_S,
             max_queued_incoming_messages=MAX_QUEUED,
+            properties=_properties() if version == ProtocolVersion.V5 else None,
             tls_context=self._tls(),
             # else each message waits for the acknowledgement of the one before
             socket_options=((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),),
@@ -81,6 +85,13 @@ class Broker:
             return ssl.create_default_context(cafile=self._settings.ca_file or None)
         except OSError as exc:
             raise ConfigError(f"{self._settings.ca_file}: broker.ca_file: {exc}") from exc
+
+
+def _properties() -> Properties:
+    """Of CONNECT: what is longer the broker drops for us (MQTT 5.0, 3.1.2.11.4)."""
+    properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call] # paho's own
+    properties.MaximumPacketSize = MAX_PACKET_BYTES
+    return properties
 
 
 class _Client(aiomqtt.Client):

@@ -151,6 +151,7 @@ class Second:
         chosen = _Believing(record) if believed else tools
         agent: Any = Agent(self._past, chosen, state.limits)
         agent.state, agent.turns = state, state.turns
+        agent.sure = True  # what the gateway said is in no record; but the device has gone on
         turn.issued = False
         try:
             effect = agent._settle(turn)

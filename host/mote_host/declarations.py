@@ -47,6 +47,20 @@ def read_declaration(data: bytes) -> ToolSpec:
     return ToolSpec(name, about, schema, _EFFECTS[effect])
 
 
+def is_one(data: bytes) -> bool:
+    """Whether these are the bytes of one declaration: neither less nor more than its array.
+
+    A set of tools is known by the hash of all its declarations, one after the other: the same
+    bytes cut elsewhere are other tools under the same hash.
+    """
+    u = Unpacker(data)
+    try:
+        whole = isinstance(u.value(), list) and not u.more()
+    except FormatError:
+        return False
+    return whole
+
+
 def toolset(declarations: list[bytes]) -> Toolset:
     """The declared tools as the core has them, to check arguments with. Raises FormatError."""
     return Toolset([_tool(data) for data in declarations], max(map(len, declarations), default=0))

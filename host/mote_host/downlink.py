@@ -1,22 +1,22 @@
 """What the gateway says to devices: authenticated, under counters that the store hands out."""
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from mote import wire
 from mote.msgpack import Packer
 
-from mote_host.errors import DeviceError
-from mote_host.registry import Registry
+from mote_host.branches import Payload
+from mote_host.references import digest
+from mote_host.registry import Registry, mac
 from mote_host.store import Device, Store, StoredReply
+from mote_host.uplink import Hello
 
 Publish = Callable[[str, bytes], Awaitable[None]]
 Fields = tuple[int | bytes | str | None, ...]
 """A `dn` message behind its counter: the type, then what `mote.wire` lists for it."""
 
-CANCEL_VALID_MS = 30000
 MAX_FAIL_BYTES = 400
 
 
@@ -32,8 +32,23 @@ def topic(device: str) -> str:
 
 
 def tip(device: Device, now_ms: int) -> Fields:
-    """TIP: what the replica holds, and the time."""
-    return wire.TIP, device.tip, device.tip_hash[: wire.ID], device.epoch, now_ms // 1000
+    """TIP: what the replica holds, the time, and which records the device shall take back."""
+    place = wire.TIP, device.tip, device.tip_hash[: wire.ID], device.epoch, now_ms // 1000
+    if device.first is not None and device.last is not None:
+        return *place, device.first, device.last
+    # nothing that must not happen twice may begin before it is known what else there was
+    return place if device.parting is None else (*place, 0, device.parting)
+
+
+def whole(last: int) -> Fields:
+    """WHOLE: records up to `last` without references."""
+    return wire.WHOLE, last
+
+
+def record(lost: Payload) -> Fields:
+    """RECORD: bytes of a lost record."""
+    place = lost.last, lost.seq, lost.kind, lost.offset, lost.length
+    return wire.RECORD, *place, lost.data
 
 
 def busy(request_id: bytes, wait_ms: int) -> Fields:
@@ -47,7 +62,7 @@ def tools(tools_hash: bytes) -> Fields:
 
 
 def reply(request_id: bytes, stored: StoredReply, offset: int, part_bytes: int) -> list[Fields]:
-    """REPLY messages from `offset` on and REPLY_END, or FAIL."""
+    """REPLY messages from `offset` on and REPLY_END with the last bytes, or FAIL."""
     if stored.state == "failed":
         return [(wire.FAIL, request_id, stored.body[:MAX_FAIL_BYTES].decode(errors="ignore"))]
     body = stored.body
@@ -55,10 +70,11 @@ def reply(request_id: bytes, stored: StoredReply, offset: int, part_bytes: int) 
         (wire.REPLY, request_id, at, body[at : at + part_bytes])
         for at in range(offset, len(body), part_bytes)
     ]
-    digest = hashlib.sha256(body).digest()[: wire.ID]
     tokens = stored.tokens_in + stored.tokens_out
-    parts.append((wire.REPLY_END, request_id, len(body), digest, stored.calls, tokens))
-    return parts
+    end = wire.REPLY_END, request_id, len(body), digest(body), stored.calls, tokens
+    if not parts:
+        return [end]
+    return [*parts[:-1], (*end, *parts[-1][2:])]
 
 
 def seal(key: bytes, nonce: bytes, counter: int, fields: Fields) -> bytes:
@@ -68,8 +84,8 @@ def seal(key: bytes, nonce: bytes, counter: int, fields: Fields) -> bytes:
     for field in fields:
         packer.value(field)
     array = bytes(packer.taken())
-    mac: bytes = wire.subkey(key, "dn").sign(nonce, array)
-    return mac + array
+    signature: bytes = mac(key, "dn").sign(nonce, array)
+    return signature + array
 
 
 class Downlink:
@@ -91,11 +107,12 @@ class Downlink:
                 if self.publish is not None:
                     await self.publish(topic(device), payload)
 
-    async def send_once(self, device: str, nonce: bytes, fields: Fields) -> None:
+    async def send_once(self, device: str, hello: Hello, fields: Fields) -> None:
         """Answer a hello whose nonce is not taken into the store: its only message."""
         key = await asyncio.to_thread(self._registry.key, device)
         if key is not None and self.publish is not None:
-            await self.publish(topic(device), seal(key, nonce, 1, fields))
+            # its number rises with each hello, as a counter must within a nonce
+            await self.publish(topic(device), seal(key, hello.nonce, hello.count, fields))
 
     def _seal(self, device: str, messages: list[Fields]) -> list[bytes]:
         key = self._registry.key(device)
@@ -104,34 +121,3 @@ class Downlink:
             return []
         nonce, first = taken
         return [seal(key, nonce, first + n, fields) for n, fields in enumerate(messages)]
-
-
-def cancel(
-    store: Store, registry: Registry, device: str, session: str | None, now_ms: int
-) -> bytes:
-    """A CANCEL for a session, or for all (None), good for CANCEL_VALID_MS from `now_ms` on.
-
-    Raises DeviceError if the device is not enrolled or was never heard.
-    """
-    key = registry.key(device)
-    if key is None:
-        raise DeviceError(f"{device} is not enrolled")
-    known, taken = store.device(device), store.take_counters(device)
-    if known is None or taken is None:
-        raise DeviceError(f"{device} has not said hello to the gateway yet")
-    expires_ms = max(0, now_ms - known.hello_unix_ms) + CANCEL_VALID_MS
-    return seal(key, taken[0], taken[1], (wire.CANCEL, session, expires_ms))
-
-
-async def send_cancel(
-    client: MqttClient,
-    store: Store,
-    registry: Registry,
-    *,
-    device: str,
-    session: str | None,
-    now_ms: int,
-) -> None:
-    """Publish a `cancel`, from any process that has the store and the keys."""
-    payload = await asyncio.to_thread(cancel, store, registry, device, session, now_ms)
-    await client.publish(topic(device), payload, qos=0)

@@ -70,6 +70,13 @@ _LAYOUT: dict[int, tuple[str, _Fields]] = {
     ),
     r.TRUST: ("TRUST", (("record", int),)),
     r.FACT: ("FACT", (("key", str), ("value", (str, _NONE)))),
+    r.RECOVERED: (
+        "RECOVERED",
+        (
+            *(("last", int), ("record", int), ("of_kind", int), ("offset", int)),
+            *(("length", int), ("data", bytes)),
+        ),
+    ),
     r.REFUSED: ("REFUSED", (("count", int),)),
 }
 _ADDED = {r.BOOT: None, r.ASK: 0}  # the last field, for replicas that an older mote began
@@ -91,7 +98,8 @@ class Record:
     """One record of a replica. `fields` has the names of `records.py`; unknown kinds have `raw`.
 
     `turn` is the sequence number of the ASK that it belongs to, `session` that ask's session;
-    None for what belongs to no turn.
+    None for what belongs to no turn. `at_ms` is when it came to the gateway, in Unix
+    milliseconds; 0 where that is not known.
     """
 
     seq: int
@@ -100,6 +108,7 @@ class Record:
     fields: dict[str, Any]
     turn: int | None = None
     session: str | None = None
+    at_ms: int = 0
 
     @property
     def id(self) -> bytes:
@@ -145,14 +154,20 @@ def cut(data: bytes) -> Iterator[Frame]:
     """The frames that lie one after the other in `data`. Raises FormatError if it is not whole."""
     at = 0
     while at < len(data):
-        if at + HEAD > len(data):
-            raise FormatError(f"a frame is cut short at byte {at}")
-        length, kind, seq16 = struct.unpack_from(">HBH", data, at)
-        end = at + HEAD + length
-        if end > len(data):
-            raise FormatError(f"a frame is cut short at byte {at}")
-        yield Frame(seq16, kind, data[at + HEAD : end], data[at:end])
-        at = end
+        frame = frame_at(data, at)
+        yield frame
+        at += len(frame.data)
+
+
+def frame_at(data: bytes, at: int) -> Frame:
+    """The frame that begins there. Raises FormatError if it is not whole."""
+    if at + HEAD > len(data):
+        raise FormatError(f"a frame is cut short at byte {at}")
+    length, kind, seq16 = struct.unpack_from(">HBH", data, at)
+    end = at + HEAD + length
+    if end > len(data):
+        raise FormatError(f"a frame is cut short at byte {at}")
+    return Frame(seq16, kind, data[at + HEAD : end], data[at:end])
 
 
 class _Lenient(Unpacker):
@@ -233,6 +248,15 @@ def _fact(record: Record, f: dict[str, Any]) -> str:
     return f"remembers {f['key']}: {f['value']}"
 
 
+def _recovered(record: Record, f: dict[str, Any]) -> str:
+    of = f"lost record {f['record']} of {f['last']}"
+    if not f["of_kind"]:
+        return f"{of}: the gateway does not have it either"
+    name = KINDS.get(f["of_kind"], f"kind {f['of_kind']}")
+    part = f", from byte {f['offset']} of {f['length']} on" if f["offset"] else ""
+    return f"took back {of} ({name}): {len(f['data'])} bytes{part}"
+
+
 def _at(unix_s: int) -> str:
     if not unix_s:
         return ""  # the device did not know the time yet
@@ -276,5 +300,6 @@ _TELL: dict[int, Callable[[Record, dict[str, Any]], str]] = {
     r.GAP: _gap,
     r.TRUST: lambda _, f: f"the gateway has the same log up to record {f['record']}",
     r.FACT: _fact,
+    r.RECOVERED: _recovered,
     r.REFUSED: lambda _, f: f"{f['count']} asks were refused",
 }

@@ -5,11 +5,15 @@ import re
 import secrets
 import tempfile
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
+
+from mote.wire import Mac, subkey
 
 from mote_host.errors import DeviceError
 
 KEY_BYTES = 32
+MAX_MACS = 4096  # of keys that are in use
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,31}")
 
@@ -27,6 +31,13 @@ def check_name(name: str) -> str:
             " beginning with a letter or a digit"
         )
     return name
+
+
+@lru_cache(MAX_MACS)
+def mac(key: bytes, use: str) -> Mac:
+    """What signs for one `use` of a key. To make it costs more than to sign a message with it."""
+    made: Mac = subkey(key, use)
+    return made
 
 
 class Registry:

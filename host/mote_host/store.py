@@ -1,12 +1,11 @@
-"""The gateway's memory: devices, replicas of their logs, replies, tool declarations.
+"""The gateway's memory: devices, replicas of their logs, replies.
 
 Every gateway on one store file does the same thing with the same message: what must be read and
 then written is one immediate transaction. Times are Unix milliseconds and come from the caller.
 """
 
-import hashlib
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,19 +14,31 @@ from mote.segments import HEAD, genesis
 
 from mote_host.database import Database
 from mote_host.frames import Gap, Record, decode, why_missing
+from mote_host.schema import OF_A_DEVICE
 
 MAX_UNENROLLED = 1000
-MAX_DECLARATIONS = 256
-MAX_DECLARATION_BYTES = 8192
 
-_DEVICE = "name, epoch, tip, tip_hash, nonce, counter, hello_unix_ms, part_bytes, alarm, seen_at"
-_RECORD = "seq, kind, hash, frame, turn, session"
+_DEVICE = """
+    SELECT name, epoch, tip, tip_hash, nonce, counter, hello_unix_ms, part_bytes, alarm, seen_at,
+    hellos, alarm_at, before, boot, branch, first, last,
+    (SELECT max(last) FROM branches WHERE device = name AND due = 2)
+    FROM devices LEFT JOIN branches
+    ON device = name AND
+    branch = (SELECT min(branch) FROM branches WHERE device = name AND due = 1)
+"""
+_RECORD = "seq, kind, hash, frame, turn, session, at_ms"
 _REPLY = "state, body, calls, tokens_in, tokens_out, provider, model"
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """What is known of a device. `tip_hash` has 32 bytes; `nonce` is empty before a hello."""
+    """What is known of a device. `tip_hash` has 32 bytes; `nonce` is empty before a hello.
+
+    (`epoch`, `hellos`) are those of the last hello that was accepted, `boot` is the id of the BOOT
+    of its life, `before` the record before that; None if they are not known. If the device is to
+    take back lost records, they are `first`..`last` of superseded branch `branch`; up to `parting`
+    there are others, of which the first one is not known yet.
+    """
 
     name: str
     epoch: int
@@ -39,6 +50,14 @@ class Device:
     part_bytes: int
     alarm: str | None
     seen_at: int
+    hellos: int = 0
+    alarm_at: int = 0
+    before: int | None = None
+    boot: bytes | None = None
+    branch: int | None = None
+    first: int | None = None
+    last: int | None = None
+    parting: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +86,7 @@ class Store(Database):
     def devices(self) -> list[Device]:
         """All devices that were ever heard, by name."""
         with self.reading() as db:
-            rows = db.execute(f"SELECT {_DEVICE} FROM devices ORDER BY name")  # noqa: S608 (a constant)
+            rows = db.execute(f"{_DEVICE} ORDER BY name")
             return [Device(*row) for row in rows]
 
     def take_counters(self, name: str, n: int = 1) -> tuple[bytes, int] | None:
@@ -85,20 +104,24 @@ class Store(Database):
         with self.transaction() as db:
             return bool(
                 db.execute(
-                    "UPDATE devices SET alarm = NULL WHERE name = ? AND alarm IS NOT NULL", (name,)
+                    "UPDATE devices SET alarm = NULL, alarm_at = 0"
+                    " WHERE name = ? AND alarm IS NOT NULL",
+                    (name,),
                 ).rowcount
             )
 
     def forget(self, name: str) -> bool:
         """Drop a device's replica and replies, as when it starts over with an empty log."""
         with self.transaction() as db:
+            db.execute("DELETE FROM rejections WHERE device = ?", (name,))
             return bool(db.execute("DELETE FROM devices WHERE name = ?", (name,)).rowcount)
 
     def set_aside(self, name: str, aside: str) -> bool:
         """Keep what is known of `name` as `aside`, so that a new log of that name can begin."""
         with self.transaction() as db:
             db.execute("PRAGMA defer_foreign_keys = ON")
-            for table in ("records", "replies", "gaps"):
+            db.execute("DELETE FROM rejections WHERE device = ?", (name,))
+            for table in OF_A_DEVICE:
                 db.execute(f"UPDATE {table} SET device = ? WHERE device = ?", (aside, name))  # noqa: S608 (constants)
             return bool(
                 db.execute("UPDATE devices SET name = ? WHERE name = ?", (aside, name)).rowcount
@@ -157,14 +180,11 @@ class Store(Database):
                 " ORDER BY first, last",
                 (device,),
             ).fetchall()
-            told = [
-                record_of(row)
-                for row in db.execute(
-                    f"SELECT {_RECORD} FROM records WHERE device = ? AND kind = ?",  # noqa: S608
-                    (device, r.GAP),
-                )
-            ]
-        return [_gap_of(row, told) for row in rows]
+            told = db.execute(
+                f"SELECT {_RECORD} FROM records WHERE device = ? AND kind = ?",  # noqa: S608
+                (device, r.GAP),
+            ).fetchall()
+        return [gap_of(row, [record_of(record) for record in told]) for row in rows]
 
     def request(self, device: str, request_id: bytes) -> Record | None:
         """The model request whose chain hash begins with these 16 bytes."""
@@ -176,34 +196,33 @@ class Store(Database):
             ).fetchone()
         return record_of(row) if row else None
 
-    def turns_before(self, device: str, session: str, ask: int, most: int) -> list[list[Record]]:
-        """The last `most` turns of a session before ASK `ask`, newest first, without restarts."""
+    def turns_before(
+        self, device: str, session: str, ask: int, most: int
+    ) -> Iterator[list[Record]]:
+        """The last `most` turns of a session before ASK `ask`, newest first, without restarts.
+
+        Each is read when it is asked for.
+        """
         with self.reading() as db:
             asks = db.execute(
                 "SELECT seq FROM records WHERE device = ? AND kind = 2 AND session = ?"
                 " AND seq < ? ORDER BY seq DESC LIMIT ?",
                 (device, session, ask, most),
             ).fetchall()
-            turns = [
-                db.execute(
+        for (seq,) in asks:
+            with self.reading() as db:
+                rows = db.execute(
                     f"SELECT {_RECORD} FROM records WHERE device = ? AND turn = ? ORDER BY seq",  # noqa: S608
                     (device, seq),
                 ).fetchall()
-                for (seq,) in asks
-            ]
-        return [[record_of(row) for row in rows] for rows in turns]
+            yield [record_of(row) for row in rows]
 
     # -- replies
 
     def reply(self, device: str, request_id: bytes) -> StoredReply | None:
         """What became of a request; None while nothing has."""
         with self.reading() as db:
-            row = db.execute(
-                f"SELECT {_REPLY} FROM replies"  # noqa: S608 (a constant)
-                " WHERE device = ? AND request_id = ? AND state != 'claimed'",
-                (device, request_id),
-            ).fetchone()
-        return StoredReply(*row) if row else None
+            return reply_row(db, device, request_id)
 
     def claim(
         self, device: str, request_id: bytes, owner: str, now_ms: int, lease_ms: int
@@ -238,14 +257,27 @@ class Store(Database):
                 (owner, device, request_id),
             ).rowcount
 
+    def claimed_by(self, device: str, request_id: bytes) -> str | None:
+        """Who holds the claim of a request; None if nobody does."""
+        with self.reading() as db:
+            row = db.execute(
+                "SELECT owner FROM replies WHERE device = ? AND request_id = ?"
+                " AND state = 'claimed'",
+                (device, request_id),
+            ).fetchone()
+        return row[0] if row else None
+
     def owners(self) -> list[str]:
         """Who holds claims."""
         with self.reading() as db:
             rows = db.execute("SELECT DISTINCT owner FROM replies WHERE state = 'claimed'")
             return [row[0] for row in rows]
 
-    def finish(self, device: str, request_id: bytes, reply: StoredReply) -> StoredReply:
-        """Store what became of a claimed request, if nobody did before; returns what counts."""
+    def finish(self, device: str, request_id: bytes, reply: StoredReply) -> StoredReply | None:
+        """Store what became of a claimed request, if nobody did before; returns what counts.
+
+        None if the claim is gone: then nothing is stored, and nothing may be sent.
+        """
         with self.transaction() as db:
             db.execute(
                 "UPDATE replies SET state = ?, body = ?, calls = ?, tokens_in = ?,"
@@ -256,45 +288,12 @@ class Store(Database):
                     *(reply.provider, reply.model, device, request_id),
                 ),
             )
-            row = db.execute(
-                f"SELECT {_REPLY} FROM replies WHERE device = ? AND request_id = ?",  # noqa: S608
-                (device, request_id),
-            ).fetchone()
-        return StoredReply(*row) if row else reply
-
-    # -- declarations
-
-    def declare(self, tools: bytes, index: int, count: int, declaration: bytes) -> bool:
-        """Keep one declaration of the set with that hash; True if the set is whole now.
-
-        A set that is whole but not what its hash says is dropped: some device lied about it.
-        """
-        if not index < count <= MAX_DECLARATIONS or len(declaration) > MAX_DECLARATION_BYTES:
-            return False
-        with self.transaction() as db:
-            if declared(db, tools) is not None:
-                return True
-            db.execute("DELETE FROM declarations WHERE hash = ? AND count != ?", (tools, count))
-            db.execute(
-                "INSERT OR REPLACE INTO declarations VALUES (?, ?, ?, ?)",
-                (tools, index, count, declaration),
-            )
-            if declared(db, tools) is not None:
-                return True
-            row = db.execute("SELECT count(*) FROM declarations WHERE hash = ?", (tools,))
-            if row.fetchone()[0] == count:
-                db.execute("DELETE FROM declarations WHERE hash = ?", (tools,))
-        return False
-
-    def declarations(self, tools: bytes) -> list[bytes] | None:
-        """All declarations of the set with that hash, in order; None if some are missing."""
-        with self.reading() as db:
-            return declared(db, tools)
+            return reply_row(db, device, request_id)
 
 
 def device_row(db: sqlite3.Connection, name: str) -> Device | None:
     """What is known of a device, inside a transaction."""
-    row = db.execute(f"SELECT {_DEVICE} FROM devices WHERE name = ?", (name,)).fetchone()  # noqa: S608
+    row = db.execute(f"{_DEVICE} WHERE name = ?", (name,)).fetchone()
     return Device(*row) if row else None
 
 
@@ -308,29 +307,43 @@ def meet(db: sqlite3.Connection, name: str) -> Device:
     return found
 
 
-def raise_alarm(db: sqlite3.Connection, name: str, text: str) -> None:
-    """Note that the device and its replica do not agree; it stays until a person clears it."""
-    db.execute("UPDATE devices SET alarm = ? WHERE name = ?", (text, name))
+def reply_row(db: sqlite3.Connection, device: str, request_id: bytes) -> StoredReply | None:
+    """What became of a request, inside a transaction."""
+    row = db.execute(
+        f"SELECT {_REPLY} FROM replies"  # noqa: S608 (a constant)
+        " WHERE device = ? AND request_id = ? AND state != 'claimed'",
+        (device, request_id),
+    ).fetchone()
+    return StoredReply(*row) if row else None
 
 
-def declared(db: sqlite3.Connection, tools: bytes) -> list[bytes] | None:
-    """The whole set of declarations with that hash, or None, inside a transaction."""
-    rows: Iterable[tuple[bytes]] = db.execute(
-        "SELECT bytes FROM declarations WHERE hash = ? ORDER BY idx", (tools,)
+def raise_alarm(db: sqlite3.Connection, name: str, text: str, now_ms: int) -> None:
+    """Note that the device and its replica do not agree; it stays until a person clears it.
+
+    A fork is raised again by each message of its device: the first text stays.
+    """
+    db.execute(
+        "UPDATE devices SET alarm_at = ?3, alarm = ?2 WHERE name = ?1 AND (alarm IS NULL OR"
+        " NOT (alarm = ?2 OR (alarm LIKE 'fork%' AND ?2 LIKE 'fork%')))",
+        (name, text, now_ms),
     )
-    found = [row[0] for row in rows]
-    # A device without tools has nothing to declare: the hash of nothing matches at once.
-    whole = hashlib.sha256(b"".join(found)).digest()[: len(tools)] == tools
-    return found if whole else None
 
 
-def record_of(row: tuple[int, int, bytes, bytes, int | None, str | None]) -> Record:
+def end_fork(db: sqlite3.Connection, name: str) -> None:
+    """The alarm of a fork is over: why the logs differed is known."""
+    db.execute(
+        "UPDATE devices SET alarm = NULL, alarm_at = 0 WHERE name = ? AND alarm LIKE 'fork%'",
+        (name,),
+    )
+
+
+def record_of(row: tuple[int, int, bytes, bytes, int | None, str | None, int]) -> Record:
     """A Record from a row of the replica."""
-    seq, kind, chain_hash, frame, turn, session = row
-    return Record(seq, kind, chain_hash, decode(kind, frame[HEAD:]), turn, session)
+    seq, kind, chain_hash, frame, turn, session, at_ms = row
+    return Record(seq, kind, chain_hash, decode(kind, frame[HEAD:]), turn, session, at_ms)
 
 
-def _gap_of(row: tuple[int, int, bytes, bytes], told: list[Record]) -> Gap:
+def gap_of(row: tuple[int, int, bytes, bytes], told: list[Record]) -> Gap:
     """A Gap from its row; the device's GAP record says why, once it is there."""
     first, last, before, after = row
     for record in told:

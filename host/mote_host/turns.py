@@ -8,7 +8,7 @@ from mote import records as r
 from mote import wire
 from mote.msgpack import FormatError, Unpacker
 
-from mote_host import frames
+from mote_host import frames, references
 from mote_host.frames import EFFECTS, ENDINGS, STATUS, Record
 
 Place = tuple[int | None, str | None]
@@ -60,7 +60,8 @@ def with_texts(records: list[Record]) -> list[Record]:
 def overheard(message: bytes) -> list[Record]:
     """The records in an `up` message, as anybody who subscribes can read them.
 
-    They are not authenticated and have no hash: good to show progress, not to rely on.
+    They are not authenticated and have no hash: good to show progress, not to rely on. Where a
+    reference stands for a PART or REPLY_END, only the request is known.
     """
     try:
         u = Unpacker(message[wire.MAC :])
@@ -69,13 +70,16 @@ def overheard(message: bytes) -> list[Record]:
         u.value()
         first = u.int()
         u.value()
-        cut = frames.cut(bytes(u.bin()))
-        return [
-            Record(seq, frame.kind, b"", frames.decode(frame.kind, frame.payload))
-            for seq, frame in enumerate(cut, first)
-        ]
+        pieces = references.split(bytes(u.bin()))
+        return [_heard(seq, piece) for seq, piece in enumerate(pieces, first)]
     except FormatError:
         return []
+
+
+def _heard(seq: int, piece: references.Piece) -> Record:
+    if isinstance(piece, references.Reference):
+        return Record(seq, piece.kind, b"", {"req": piece.req})
+    return Record(seq, piece.kind, b"", frames.decode(piece.kind, piece.payload))
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +106,8 @@ def _call(_: Record, f: dict[str, Any]) -> Step:
 
 
 def _reply(_: Record, f: dict[str, Any]) -> Step:
+    if "calls" not in f:  # overheard
+        return Step("model", "replied")
     calls = {0: "text", 1: "1 call"}.get(f["calls"], f"{f['calls']} calls")
     return Step("model", f"replied with {calls}", f"{f['length']} bytes, {f['tokens']} tokens")
 

@@ -88,9 +88,9 @@ def mote(tmp_path):
     config = tmp_path / "gateway.toml"
     config.write_text(f'[gateway]\nstate_dir = "{tmp_path}"\n')
 
-    def run(*args):
+    def run(*args, stdin=None):
         words = ["--config", str(config), *map(str, args)]
-        done = CliRunner().invoke(cli, words, standalone_mode=False)
+        done = CliRunner().invoke(cli, words, input=stdin, standalone_mode=False)
         if done.exception:
             raise done.exception
         return done.return_value or 0, done.stdout

@@ -108,7 +108,7 @@ class FakeDevice:
             elif effect[0] == STOP:
                 self.agent.result(effect[1], r.STOPPED, "stopped")
             elif effect[0] == PUBLISH:
-                self.answers.append(self.agent.answer(effect[1], effect[2]))
+                self.answers.append(said(self.agent.answer(effect[1], effect[2])))
                 self.agent.sent(effect[1])
             effect = self.agent.next_effect()
 
@@ -124,6 +124,20 @@ class FakeDevice:
     def incoming(self, message):
         self.link.receive(message, self.now_ms)
         self.settle()
+
+
+def said(answer):
+    """An answer as the agent gives it, with its text in one string."""
+    *place, text = answer
+    return (*place, read(text()) if callable(text) else text)
+
+
+def read(body):
+    """The text of a `mote.body.Body`."""
+    data, piece = b"", bytearray(64)
+    while n := body.fill(memoryview(piece)):
+        data += piece[:n]
+    return data.decode()
 
 
 @dataclass
@@ -173,6 +187,7 @@ class Bench:
         self.records = []
         self.events = []
         self.now_s = 1_700_000_000.0
+        self.hold = asyncio.Event()  # set it, and TIPs that wait for a reply go out
         self.open(state_dir / "gateway.db")
 
     def open(self, path):
@@ -192,7 +207,11 @@ class Bench:
             self.answering,
             self.down,
             on_record=lambda device, record: self.records.append((device, record)),
+            sleep=self._sleep,
         )
+
+    async def _sleep(self, seconds):
+        await self.hold.wait()
 
     async def _publish(self, topic, payload):
         self.inbox.append((topic, payload))
@@ -228,7 +247,7 @@ class Bench:
         device.ask(text)
         device.settle()
         n = len(self.provider.requests)
-        while not self.service._tasks:
+        while not self.service.busy:
             await self.exchange(device, idle=False)
         async with asyncio.timeout(TIMEOUT_S):
             await self.provider.called.wait()
@@ -252,20 +271,18 @@ class Bench:
 
 def complete(device, request_id, offset=0):
     """A COMPLETE as the device signs it."""
-    link = device.link
-    return bytes(link._seal(link._start(3, wire.COMPLETE).bin(request_id).int(offset)))
+    return bytes(device.link._up.message(wire.COMPLETE, request_id, offset))
 
 
 def request_ids(bench, device):
     return [x.id for x in bench.store.records(device.name) if x.kind == r.REQ]
 
 
+def fields_of(inbox):
+    """The arrays of the messages in an inbox, in order; their first field is the counter."""
+    return [Unpacker(payload[wire.MAC :]).value() for _, payload in inbox]
+
+
 def kinds(inbox):
     """The message types in an inbox, in order."""
-    found = []
-    for _, payload in inbox:
-        u = Unpacker(payload[wire.MAC :])
-        u.array(2)
-        u.int()
-        found.append(u.int())
-    return found
+    return [fields[1] for fields in fields_of(inbox)]

@@ -4,16 +4,19 @@ import math
 import random
 
 import pytest
-from fake_device import watering
+from fake_device import read, watering
 from mote import records as r
+from mote.body import Body
 from mote.body import Reply as DeviceReply
 from mote.msgpack import FormatError, Packer
 from mote.tools import IDEMPOTENT, Toolset, boolean, choice, integer, number, text, tool
+from mote_host import store
 from mote_host.bodies import MAX_CALL_BYTES, decode_reply
 from mote_host.conversation import build, encode_reply, turn_messages
 from mote_host.declarations import read_declaration
 from mote_host.frames import Record
 from mote_host.providers.base import Call, Message, Reply
+from mote_host.store import record_of
 
 NAN = Call("1", "pump", {"seconds": math.nan})
 
@@ -68,6 +71,19 @@ async def test_the_window_holds_whole_turns_newest_first(bench, fern):
     assert asks(10 + 2 * 110) == "345"
     assert asks(10 + 2 * 110 - 1) == "45"
     assert asks(0) == "5"  # the request's own turn is always whole
+
+
+async def test_no_more_turns_are_read_than_the_window_takes(bench, fern, monkeypatch):
+    bench.provider.script = [Reply("a" * 100) for _ in range(6)]
+    for n in range(6):
+        await bench.turn(fern, f"{n}" * 10)
+    await bench.sync(fern)
+    read = []
+    monkeypatch.setattr(store, "record_of", lambda row: read.append(row[4]) or record_of(row))
+    turns = bench.store.turns_before("fern", "main", bench.tip(fern) + 1, 4)
+    newest = next(turns)[0].turn
+    assert set(read) == {newest}
+    assert [turn[0].turn < newest for turn in turns] == [True] * 3
 
 
 async def test_the_reply_limit_of_the_device_caps_the_tokens(bench, fern):
@@ -271,7 +287,7 @@ def test_the_device_reads_what_was_packed():
         "a remark",
     )
     body, ncalls = encode_reply(Reply("only text äöü"), 4096)
-    assert (DeviceReply(OneReply(body), 1).text(), ncalls) == ("only text äöü", 0)
+    assert (read(Body(OneReply(body), 1)), ncalls) == ("only text äöü", 0)
 
 
 def nested(depth):

@@ -14,7 +14,7 @@ from mote_host.errors import DeviceError
 from mote_host.frames import Gap, Record
 from mote_host.providers.base import Reply
 from mote_host.replay import Replay, from_replica
-from mote_host.store import Store
+from mote_host.toolsets import Toolsets
 
 
 def small():
@@ -110,12 +110,12 @@ async def test_a_replica_with_a_gap_is_replayed(bench, lossy):
     talk(lossy, 200)
     await bench.turn(lossy, "behind the gap")
     await bench.sync(lossy)
-    unsure = Replay(from_replica(bench.store, "fern"), bench.store.declarations, check=True)
+    unsure = Replay(from_replica(bench.store, "fern"), Toolsets(bench.store).get, check=True)
     list(unsure.run())
     lossy.boot()
     await bench.turn(lossy, "sure again")
     await bench.sync(lossy)
-    sure = Replay(from_replica(bench.store, "fern"), bench.store.declarations, check=True)
+    sure = Replay(from_replica(bench.store, "fern"), Toolsets(bench.store).get, check=True)
     list(sure.run())
     assert unsure.differs is sure.differs is None
     # those before the gap (a request and an answer) and those behind the restart
@@ -217,17 +217,3 @@ def test_a_reply_with_parts_lost_is_not_read_as_another_one():
         record(5, r.REPLY_END, req=2, length=40, calls=0),
     ]
     assert turn_messages(turn)[1].text == "(this reply can't be read)"
-
-
-def test_a_store_of_the_version_before_gets_the_table(tmp_path):
-    path = tmp_path / "gateway.db"
-    store = Store(path)
-    with store.transaction() as db:
-        db.execute("DROP TABLE gaps")
-        db.execute("PRAGMA user_version = 1")
-    store.close()
-    store = Store(path)
-    assert store.gaps("fern") == []
-    with store.reading() as db:
-        assert db.execute("PRAGMA user_version").fetchone() == (2,)
-    store.close()

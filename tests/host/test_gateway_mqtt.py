@@ -1,63 +1,16 @@
 """The gateway and the real core of a device over a real broker, and brokers of 3.1.1 only."""
 
 import asyncio
-import contextlib
 import logging
 
-import aiomqtt
 import pytest
 from fake_device import Scripted, watering
+from mote_host.broker import MAX_PACKET_BYTES
 from mote_host.config import Settings
 from mote_host.gateway import Gateway
 from mote_host.providers.base import Reply
 from mote_host.store import Store
-
-TIMEOUT_S = 20
-
-
-class Remote:
-    """Runs a FakeDevice on a broker, on the real clock."""
-
-    def __init__(self, device, port):
-        self._device = device
-        self._port = port
-
-    async def until(self, done):
-        """Connect, and exchange messages until `done()`."""
-        device = self._device
-        async with asyncio.timeout(TIMEOUT_S), aiomqtt.Client("127.0.0.1", self._port) as client:
-            await client.subscribe(f"mote/{device.name}/dn")
-            device.now_ms = self._now_ms()
-            device.link.connected(device.now_ms)
-            device.settle()
-            while not done():
-                device.now_ms = self._now_ms()
-                for message in device.outgoing():
-                    await client.publish(f"mote/{device.name}/up", message)
-                deadline = device.link.deadline()
-                wait_s = 1 if deadline is None else max(0, deadline - self._now_ms()) / 1000
-                with contextlib.suppress(TimeoutError):
-                    message = await asyncio.wait_for(anext(client.messages), wait_s)
-                    device.now_ms = self._now_ms()
-                    device.incoming(message.payload)
-
-    @staticmethod
-    def _now_ms():
-        return int(asyncio.get_running_loop().time() * 1000)
-
-
-@contextlib.asynccontextmanager
-async def serving(gateway):
-    """A gateway that runs and is subscribed."""
-    task = asyncio.create_task(gateway.run())
-    try:
-        async with asyncio.timeout(TIMEOUT_S):
-            await gateway.ready.wait()
-        yield task
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+from remote_device import TIMEOUT_S, Remote, serving
 
 
 def make_gateway(bench, port, provider):
@@ -112,12 +65,13 @@ async def test_a_broker_that_goes_and_comes_back(bench, fern, mosquitto, caplog)
 
 async def test_a_broker_without_version_5_is_spoken_to_in_3_1_1(bench):
     """The broker hangs up on version 5, and accepts version 4 of the protocol."""
-    versions = []
+    versions, connects = [], []
 
     async def broker(reader, writer):
         head = await reader.readexactly(2)
         body = await reader.readexactly(head[1])
         versions.append(body[6])
+        connects.append(body)
         if body[6] == 4:
             writer.write(bytes([0x20, 2, 0, 0]))
             head = await reader.readexactly(2)
@@ -131,5 +85,7 @@ async def test_a_broker_without_version_5_is_spoken_to_in_3_1_1(bench):
     started = asyncio.get_running_loop().time()
     async with serving(make_gateway(bench, port, Scripted())):
         assert versions == [5, 4]
+    most = b"\x27" + MAX_PACKET_BYTES.to_bytes(4, "big")  # MQTT 5.0, 3.1.2.11.4
+    assert [most in body for body in connects] == [True, False]
     assert asyncio.get_running_loop().time() - started < 4  # no time-out was waited for
     server.close()

@@ -3,8 +3,9 @@
 import stat
 
 import pytest
+from mote.wire import subkey
 from mote_host.errors import DeviceError
-from mote_host.registry import Registry
+from mote_host.registry import MAX_MACS, Registry, mac
 
 
 @pytest.fixture
@@ -72,3 +73,12 @@ def test_a_bad_key_file_is_named_and_not_shown(registry, tmp_path, text):
 def test_an_empty_registry(registry):
     assert registry.names() == []
     assert registry.key("fern") is None
+
+
+def test_macs_are_made_once_for_each_key_and_use():
+    keys = b"a" * 32, b"b" * 32
+    for key in keys:
+        for use in ("up", "dn"):
+            assert mac(key, use).sign(b"x") == subkey(key, use).sign(b"x")
+            assert mac(key, use) is mac(key, use)
+    assert mac.cache_info().maxsize == MAX_MACS

@@ -13,6 +13,7 @@ from mote.turn import CALLING, FINISH, Limits, Turn, decide
 from mote_host.declarations import toolset
 from mote_host.errors import DeviceError
 from mote_host.replay import Replay, from_folder, from_replica
+from mote_host.toolsets import Toolsets
 
 LOGS = Path(__file__).parent / "logs"
 NAMES = sorted(record.__name__ for record in record_logs.LOGS)
@@ -205,7 +206,7 @@ async def test_a_replica_is_replayed_with_the_tools_that_it_knows(bench, fern):
     bench.provider.script = watering()
     await bench.turn(fern, "water the left bed")
     await bench.sync(fern)
-    replayed = Replay(from_replica(bench.store, "fern"), bench.store.declarations, check=True)
+    replayed = Replay(from_replica(bench.store, "fern"), Toolsets(bench.store).get, check=True)
     kinds = [moment.record.kind for moment in replayed.run() if moment.decided]
     assert kinds == [r.REQ, r.START, r.REQ, r.START, r.REQ, r.ANSWER]
     assert (replayed.compared, replayed.unchecked, replayed.differs) == (6, 0, None)
@@ -213,6 +214,6 @@ async def test_a_replica_is_replayed_with_the_tools_that_it_knows(bench, fern):
         from_replica(bench.store, "moss")
 
 
-def test_a_name_is_the_gateways_replica(mote):
+def test_a_name_is_the_gateways_replica(mote, bench):
     with pytest.raises(DeviceError, match="mote devices lists"):
         mote("replay", "nobody")

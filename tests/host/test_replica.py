@@ -1,20 +1,17 @@
 """What is kept of an upload, and what a hello means, over logs that the real core wrote."""
 
-import hashlib
 import random
 from dataclasses import replace
 
 import pytest
-from fake_device import FakeDevice
-from mote import records as r
-from mote.log import chain, genesis
-from mote.msgpack import FormatError, Packer
-from mote_host import frames
+from mote.msgpack import FormatError
 from mote_host.audit import verify_replica
-from mote_host.frames import Record, cut, decode, describe
+from mote_host.branches import Branches
+from mote_host.hellos import Meaning
 from mote_host.replica import Replica
 from mote_host.store import Store
-from mote_host.uplink import Hello, Missing, Upload
+from mote_host.uplink import Missing
+from source import Source
 
 
 @pytest.fixture
@@ -27,42 +24,6 @@ def store(tmp_path):
 @pytest.fixture
 def replica(store):
     return Replica(store)
-
-
-class Source:
-    """A log of two turns and a restart, and uploads of any part of it."""
-
-    def __init__(self, text="water it", seed=1):
-        device = FakeDevice("fern", bytes(32), seed=seed)
-        device.ask(text)
-        device.settle()
-        turn = device.agent.turns[0]
-        body = b"\x92\xa8run_pump\x81\xa7seconds\x03"
-        device.agent.part(turn, 0, body)
-        digest = hashlib.sha256(body).digest()[:16]
-        device.agent.reply_end(turn, len(body), digest, 1, 40)
-        device.settle()
-        device.boot(["pump"])
-        device.settle()
-        device.ask("and again", session="kitchen")
-        device.settle()
-        device.agent.fail(device.agent.turns[0], "no model")
-        device.settle()
-        log = device.agent.log
-        self.frames = [b"", *(bytes(log.frame(n)) for n in range(1, log.seq + 1))]
-        self.hashes = [genesis("fern")]
-        for frame in self.frames[1:]:
-            self.hashes.append(chain(self.hashes[-1], frame))
-        self.last = log.seq
-
-    def upload(self, first, last):
-        return Upload(
-            1, first, self.hashes[first - 1][:16], b"".join(self.frames[first : last + 1])
-        )
-
-    def hello(self, before, head, epoch=1, nonce=b"n" * 8):
-        b, h = self.hashes[before][:16], self.hashes[head][:16]
-        return Hello(epoch, nonce, before, b, head, h, 1, 512)
 
 
 def held(store):
@@ -221,9 +182,9 @@ def test_old_uploads_and_hellos_about_a_gap(store, replica):
     for first, last in ((3, 6), (6, 8), (7, 11)):  # on their way before; not known any more
         out = replica.upload("fern", source.upload(first, last), 0)
         assert (out.device.tip, out.new, out.alarm) == (9, (), None), first
-    assert replica.hello("fern", source.hello(7, 12, epoch=2), 0).alarm is None
     alarm = replica.hello("fern", other.hello(9, 12, epoch=3, nonce=b"x" * 8), 0).alarm
     assert alarm == "fork at or before record 9"
+    store.clear_alarm("fern")
     out = replica.upload("fern", source.upload(8, 11), 0)
     assert (out.device.tip, out.alarm) == (9, None)
     assert replica.upload("fern", source.upload(10, 11), 0).device.tip == 11
@@ -257,130 +218,151 @@ def test_hello_begins_a_nonce_once(store, replica):
     source = Source()
     replica.upload("fern", source.upload(1, 5), 0)
     out = replica.hello("fern", source.hello(5, 6, epoch=2), 1000)
-    assert out.alarm is None
-    assert (out.device.epoch, out.device.nonce, out.device.counter) == (2, b"n" * 8, 0)
+    assert (out.alarm, out.meaning) == (None, Meaning.SAME)
+    assert (out.device.epoch, out.device.hellos, out.device.nonce) == (2, 1, b"n" * 8)
     assert (out.device.hello_unix_ms, out.device.part_bytes) == (1000, 512)
-    assert store.take_counters("fern") == (b"n" * 8, 1)
-    # said again, by the device or by somebody else: no counter comes twice
-    replica.upload("fern", source.upload(6, 8), 0)
-    assert replica.hello("fern", source.hello(5, 6, epoch=2), 2000).alarm is None
     assert store.take_counters("fern") == (b"n" * 8, 2)
-    replica.hello("fern", source.hello(5, 8, epoch=2, nonce=b"m" * 8), 2000)
-    assert store.take_counters("fern") == (b"m" * 8, 1)
+    replica.upload("fern", source.upload(6, 8), 0)
+    # the same hello again comes from somebody who recorded it
+    assert replica.hello("fern", source.hello(5, 6, epoch=2), 2000).meaning == Meaning.OLD
+    assert store.device("fern").hello_unix_ms == 1000
+    # the device repeats itself with a number of its own, and no counter comes twice
+    assert replica.hello("fern", source.hello(5, 8, epoch=2, count=2), 2000).alarm is None
+    assert store.take_counters("fern") == (b"n" * 8, 3)
+    replica.hello("fern", source.hello(5, 8, epoch=2, nonce=b"m" * 8, count=3), 2000)
+    assert store.take_counters("fern") == (b"m" * 8, 4)
 
 
-def test_hellos_that_can_not_be(store, replica):
+def test_hellos_of_lives_that_are_over(store, replica):
+    source = Source()
+    replica.hello("fern", source.hello(0, 1, count=4), 0)
+    replica.upload("fern", source.upload(1, source.last), 0)
+    replica.hello("fern", source.hello(8, source.last, epoch=2), 0)
+    before = store.device("fern")
+    for count in (3, 4, 5):  # before the last one, that one, and one that never came
+        out = replica.hello("fern", source.hello(0, 1, nonce=b"x" * 8, count=count), 0)
+        assert (out.meaning, out.alarm) == (Meaning.OLD, None)
+    assert store.device("fern") == before
+
+
+def test_hellos_of_another_log(store, replica):
     source, other = Source(), Source(text="WATER it")
-    replica.upload("fern", source.upload(1, 5), 0)
-    replica.hello("fern", source.hello(5, 6, epoch=3), 1000)
+    replica.upload("fern", source.upload(1, 9), 0)
+    replica.hello("fern", source.hello(8, 9, epoch=3), 1000)
     nonce = b"x" * 8
     for hello, words in [
-        (source.hello(5, 6, epoch=2, nonce=nonce), "epoch 2 after epoch 3"),
-        (source.hello(3, 4, epoch=3, nonce=nonce), "the log ends at record 4, its replica at 5"),
-        (other.hello(3, 6, epoch=4, nonce=nonce), "fork at or before record 3"),
-        (other.hello(0, 5, epoch=4, nonce=nonce), "fork at or before record 5"),
+        (source.hello(8, 9, epoch=3, nonce=nonce, count=0), None),
+        (other.hello(3, 6, epoch=4, nonce=nonce), "record 3"),
+        (other.hello(8, 9, epoch=4, nonce=nonce), "record 8"),
+        (source.hello(0, 8, epoch=4, nonce=nonce), "record 8"),  # the same life, and behind
     ]:
-        assert words in replica.hello("fern", hello, 0).alarm
-        assert words in store.device("fern").alarm
-        assert store.device("fern").nonce == b"n" * 8
-        assert store.device("fern").epoch == 3
+        out = replica.hello("fern", hello, 7)
+        if words is None:
+            assert out.meaning == Meaning.OLD
+            continue
+        assert (out.meaning, words in out.alarm) == (Meaning.FORK, True)
+        assert (store.device("fern").nonce, store.device("fern").epoch) == (b"n" * 8, 3)
+        assert store.device("fern").alarm_at == 7
+        assert store.device("fern").tip == 9
+        store.clear_alarm("fern")
 
 
-# -- frames
-
-
-def test_frames_are_cut_as_they_were_written():
+def test_a_life_that_began_in_what_is_a_gap_now_goes_on(store, replica):
     source = Source()
-    data = b"".join(source.frames)
-    found = list(cut(data))
-    assert [x.data for x in found] == source.frames[1:]
-    assert [x.seq16 for x in found] == list(range(1, source.last + 1))
-    ends = {0, *(sum(map(len, source.frames[: n + 1])) for n in range(1, source.last + 1))}
-    for end in range(len(data)):
-        if end in ends:
-            list(cut(data[:end]))
-        else:
-            with pytest.raises(FormatError):
-                list(cut(data[:end]))
+    replica.hello("fern", source.hello(0, 1), 0)
+    replica.missing("fern", lacks(source, 1, 9), 0)
+    replica.upload("fern", source.upload(10, 12), 0)
+    out = replica.hello("fern", source.hello(0, 12, count=2), 0)
+    assert (out.meaning, out.alarm) == (Meaning.SAME, None)
+    replica.missing("fern", lacks(source, 13, 13), 0)
+    hello = source.hello(7, 13, epoch=2)
+    assert replica.hello("fern", hello, 0).meaning == Meaning.FORK  # nobody knows that life
 
 
-def packed(*values):
-    return bytes(Packer(bytearray(1200)).value(list(values)).taken())
+def test_a_log_that_lost_its_tail(store, replica):
+    source, later = Source(), Source()
+    replica.hello("fern", source.hello(0, 1, count=3), 0)
+    replica.upload("fern", source.upload(1, 12), 4)
+    hello = later.hello(5, 6, epoch=2, boot=b"b" * 16)
+    out = replica.hello("fern", hello, 9)
+    assert out.meaning == Meaning.LOST
+    assert out.alarm == (
+        "its log lost records 6 to 12, restored from a backup or damaged; kept as branch 1"
+    )
+    device = out.device
+    assert (device.tip, device.tip_hash) == (5, source.hashes[5])
+    assert (device.branch, device.first, device.last) == (1, 6, 12)
+    (branch,) = Branches(store).all("fern")
+    assert (branch.first, branch.last, branch.due, branch.at_ms) == (6, 12, 1, 9)
+    kept = Branches(store).records("fern", 1)
+    assert [x.hash for x in kept] == source.hashes[6:13]
+    assert {x.at_ms for x in kept} == {4}
+    assert held(store) == source.hashes[1:6]
+    verdict = verify_replica(store, "fern")
+    assert (verdict.verified, verdict.last) == (True, 5)
+    assert "branch 1: records 6 to 12 are kept" in verdict.remark
+    # nobody brings the branch back by saying it again
+    assert replica.upload("fern", source.upload(6, 12), 0).device.tip == 5
+    old = source.hello(0, 12, count=3, nonce=b"x" * 8)
+    assert replica.hello("fern", old, 0).meaning == Meaning.OLD
+    assert replica.hello("fern", hello, 0).meaning == Meaning.OLD
+    assert store.device("fern") == replace(device, seen_at=0)
 
 
-def test_fields_have_names_and_newer_ones_are_passed_over():
-    fields = decode(r.ASK, packed("main", "id", "text", 5, 2, "new", [1]))
-    known = {"session": "main", "ask_id": "id", "text": "text", "unix_s": 5}
-    assert fields == known | {"previous": 2}
-    # a replica that an older mote began
-    assert decode(r.ASK, packed("main", "id", "text", 5)) == known | {"previous": 0}
-    assert decode(r.BOOT, packed(1, b"n" * 8, [], "0.1"))["limits"] is None
-    assert decode(0x90, b"\xff\xff") == {"raw": b"\xff\xff"}
+def test_a_copy_and_the_original_take_turns(store, replica):
+    """What the original had given back in part is all due to the log that lost it."""
+    source = Source()
+    replica.hello("fern", source.hello(0, 1), 0)
+    replica.upload("fern", source.upload(1, 12), 4)
+    copy = replace(source.hello(5, 6, epoch=2, boot=b"b" * 16), head_hash=b"b" * 16)
+    assert replica.hello("fern", copy, 9).meaning == Meaning.LOST
+    out = replica.hello("fern", source.hello(0, 13, count=2), 9)
+    assert (out.meaning, out.device.branch) == (Meaning.SAME, None)
+    assert out.alarm == "it has records 6 to 12 after all: a copy of its log is in use"
+    assert replica.upload("fern", source.upload(6, 8), 9).device.tip == 8
+    (branch,) = Branches(store).all("fern")
+    assert (branch.first, branch.last) == (9, 12)
+    out = replica.hello("fern", replace(copy, count=2), 9)
+    assert (out.meaning, out.device.tip) == (Meaning.LOST, 5)
+    kept = [(x.first, x.last, x.due) for x in Branches(store).all("fern")]
+    assert kept == [(9, 12, 1), (6, 8, 1)]
+    assert replica.upload("fern", source.upload(6, 8), 9).device.tip == 5
+    replica.hello("fern", source.hello(0, 13, count=3), 9)
+    assert replica.upload("fern", source.upload(6, 13), 9).device.tip == 13
+    assert held(store) == source.hashes[1:14]
+    assert verify_replica(store, "fern").records == 13
+
+
+def test_a_gap_of_a_branch_does_not_come_back(store, replica):
+    source = Source()
+    replica.hello("fern", source.hello(0, 1), 0)
+    replica.upload("fern", source.upload(1, 5), 0)
+    replica.missing("fern", lacks(source, 6, 9), 0)
+    replica.upload("fern", source.upload(10, 11), 0)
+    replica.hello("fern", source.hello(5, 6, epoch=2, boot=b"b" * 16), 0)
+    assert store.gaps("fern") == []
+    (gap,) = Branches(store).gaps("fern", 1)
+    assert (gap.first, gap.last) == (6, 9)
+    assert replica.missing("fern", lacks(source, 6, 9), 0).device.tip == 5
+    assert verify_replica(store, "fern").verified
 
 
 @pytest.mark.parametrize(
-    ("kind", "payload"),
+    ("change", "words"),
     [
-        (r.ASK, packed("main", "id", "text")),
-        (r.ASK, packed("main", "id", "text", "5")),
-        (r.ASK, packed("main", "id", "text", -1)),
-        (r.ASK, packed("main", "id", "text", 5, None)),
-        (r.BOOT, packed(1, b"n" * 8, [], "0.1", 8)),
-        (r.GAP, packed(1, 2, b"", b"")),
-        (r.FACT, packed("key", 3)),
-        (r.ASK, packed("main", "id", "text", True)),
-        (r.SENT, packed(1 << 60)),
-        (r.SENT, packed(1) + b"\x01"),
-        (r.SENT, b"\x01"),
-        (r.SENT, b""),
-        (0x70, packed(1)),
+        (
+            "UPDATE branch_records SET frame = CAST(frame || 'x' AS BLOB) WHERE seq = 8",
+            "record 8 does not",
+        ),
+        ("UPDATE branches SET h_before = zeroblob(32)", "nothing leads to its first record, 6"),
+        ("DELETE FROM branch_records WHERE seq = 12", "branch 1: it ends at record 11"),
     ],
 )
-def test_payloads_that_are_not_what_their_kind_says(kind, payload):
-    with pytest.raises(FormatError):
-        decode(kind, payload)
-
-
-@pytest.mark.parametrize(
-    ("kind", "payload", "words"),
-    [
-        (r.BOOT, packed(2, b"n" * 8, ["pump"], "0.1"), "started, epoch 2, mote 0.1; reset: pump"),
-        (
-            r.BOOT,
-            packed(2, b"n" * 8, [], "0.1", [8, 4, 16]),
-            "started, epoch 2, mote 0.1; limits: steps 4",
-        ),
-        (r.ASK, packed("main", "", "hi\x1b[2J\nthere", 0), "asked in session main: hi [2J there"),
-        (r.REQ, packed(2, b"t" * 16, None, 4096), "model request abababab for ask 2"),
-        (r.PART, packed(3, b"12345"), "5 bytes of the reply to request 3"),
-        (
-            r.START,
-            packed(3, 0, 2, "run_pump", {"seconds": 3}),
-            "run_pump(seconds=3) starts (ONCE)",
-        ),
-        (r.RESULT, packed(3, 0, 0, "done"), "result: ok: done"),
-        (r.RESULT, packed(3, 0, 4, "cut"), "result: outcome unknown: cut"),
-        (r.ANSWER, packed(2, 1, 0, "out of time"), "ask 2 answered (limit reached): out of time"),
-        (r.FAIL, packed(3, "no model"), "request 3 failed: no model"),
-        (r.REFUSED, packed(3), "3 asks were refused"),
-        (r.END, packed(2, "out of memory"), "the device ended ask 2: out of memory"),
-        (
-            r.GAP,
-            packed(120, 340, b"h" * 32, b"i" * 32, 0),
-            "records 120 to 340 are missing: dropped before the gateway had them",
-        ),
-        (r.GAP, packed(7, 7, b"h" * 32, b"i" * 32, 1), "record 7 is missing: damaged"),
-        (r.TRUST, packed(9), "the gateway has the same log up to record 9"),
-        (r.FACT, packed("plant", "fern"), "remembers plant: fern"),
-        (r.FACT, packed("plant", None), "forgot plant"),
-        (0x90, b"abc", "3 bytes of the unknown kind 0x90"),
-    ],
-)
-def test_records_in_words(kind, payload, words):
-    assert describe(Record(7, kind, b"\xab" * 32, decode(kind, payload))) == words
-
-
-def test_every_kind_can_be_told():
-    assert set(frames._TELL) == set(frames.KINDS)
-    long = Record(1, r.ASK, b"", decode(r.ASK, packed("m", "", "x" * 900, 0)))
-    assert len(describe(long)) == 400
+def test_an_edited_branch_is_not_verified(store, replica, change, words):
+    source = Source()
+    replica.upload("fern", source.upload(1, 12), 4)
+    replica.hello("fern", source.hello(5, 6, epoch=2, boot=b"b" * 16), 9)
+    assert verify_replica(store, "fern").verified
+    with store.transaction() as db:
+        db.execute(change)
+    assert words in verify_replica(store, "fern").why

@@ -1,6 +1,5 @@
 """The store: claims, counters and declarations under two connections to one file."""
 
-import hashlib
 import stat
 import threading
 
@@ -141,6 +140,16 @@ def test_the_first_reply_counts(store, twin):
     assert not store.claim("fern", ID, "c", 99, 1)
 
 
+def test_only_what_is_stored_is_sent(store, twin):
+    assert store.claim("fern", ID, "a", 0, 9)
+    assert twin.release("a") == 1  # taken for dead, perhaps
+    assert store.finish("fern", ID, StoredReply("done", b"mine")) is None
+    assert store.reply("fern", ID) is None
+    assert twin.claim("fern", ID, "b", 0, 9)
+    assert twin.finish("fern", ID, StoredReply("done", b"theirs")).body == b"theirs"
+    assert store.finish("fern", ID, StoredReply("done", b"mine")).body == b"theirs"
+
+
 def test_release(store):
     other = b"o" * 16
     store.claim("fern", ID, "a", 0, 9)
@@ -165,39 +174,18 @@ def test_unenrolled_devices_are_bounded(store, monkeypatch):
     assert found[0] == ("d5", 5, 20, 2)
 
 
-def test_declarations_become_one_set(store, twin):
-    parts = [b"one", b"two"]
-    tools = hashlib.sha256(b"onetwo").digest()[:16]
-    assert store.declarations(tools) is None
-    assert not store.declare(tools, 1, 2, parts[1])
-    assert twin.declarations(tools) is None
-    assert twin.declare(tools, 0, 2, parts[0])
-    assert store.declarations(tools) == parts
-    assert store.declare(tools, 0, 1, b"forged")  # it is whole already
-    assert store.declarations(tools) == parts
-
-
-def test_declarations_that_do_not_fit_their_hash_are_dropped(store):
-    tools = hashlib.sha256(b"onetwo").digest()[:16]
-    assert not store.declare(tools, 0, 2, b"ONE")
-    assert not store.declare(tools, 1, 2, b"two")
-    assert not store.declare(tools, 1, 2, b"two")
-    assert store.declare(tools, 0, 2, b"one")
-    assert not store.declare(tools, 5, 5, b"x")
-    assert not store.declare(b"x" * 16, 0, 257, b"x")
-    assert not store.declare(b"x" * 16, 0, 1, bytes(9000))
-
-
-def test_a_device_without_tools_declares_nothing(store):
-    assert store.declarations(hashlib.sha256(b"").digest()[:16]) == []
-
-
 def test_alarms_and_forgetting(store):
     assert not store.clear_alarm("fern")
     with store.transaction() as db:
-        store_module.raise_alarm(db, "fern", "fork at record 3")
-    assert [d.alarm for d in store.devices()] == ["fork at record 3"]
+        store_module.raise_alarm(db, "fern", "fork at record 3", 7)
+        store_module.raise_alarm(db, "fern", "fork at record 3", 8)
+        store_module.raise_alarm(db, "fern", "fork at or before record 2", 9)
+    assert [(d.alarm, d.alarm_at) for d in store.devices()] == [("fork at record 3", 7)]
+    with store.transaction() as db:
+        store_module.raise_alarm(db, "fern", "its log lost records 3 to 5", 9)
+    assert (store.device("fern").alarm, store.device("fern").alarm_at)[1] == 9
     assert store.clear_alarm("fern")
+    assert (store.device("fern").alarm, store.device("fern").alarm_at) == (None, 0)
     store.claim("fern", ID, "a", 0, 9)
     assert store.forget("fern")
     assert not store.forget("fern")

@@ -1,4 +1,4 @@
-"""`mote ask` and `mote cancel`."""
+"""`mote ask`."""
 
 import asyncio
 import time
@@ -11,12 +11,11 @@ from mote import records as r
 from mote_host.asking import DONE, Answer
 from mote_host.asking import ask as ask_device
 from mote_host.broker import Broker
-from mote_host.cli.common import emit, json_option, open_registry, open_store, run, settings_of
+from mote_host.cli.common import emit, json_option, open_registry, run, settings_of
 from mote_host.config import Settings
-from mote_host.downlink import send_cancel
 from mote_host.frames import Record
 from mote_host.registry import check_name
-from mote_host.turns import Calls, overheard, step_of
+from mote_host.turns import Calls, step_of
 
 NOT_DONE = 3
 NO_ANSWER = 4
@@ -59,11 +58,7 @@ def ask(
     """
     check_name(device)
     _check_ask(text, session)
-    enrolled = open_registry(settings_of(ctx)).names()
-    if enrolled and device not in enrolled:
-        click.echo(
-            f"mote: {device} is not enrolled at this gateway; asking all the same", err=True
-        )
+    _warn_of_stranger(settings_of(ctx), device)
     calls = Calls()
     show = _no_step if quiet or as_json else _show_step(time.monotonic())
 
@@ -85,6 +80,14 @@ def ask(
     else:
         click.echo(answer.text)
     return 0 if answer.status == DONE else NOT_DONE
+
+
+def _warn_of_stranger(settings: Settings, device: str) -> None:
+    enrolled = open_registry(settings).names()
+    if enrolled and device not in enrolled:
+        click.echo(
+            f"mote: {device} is not enrolled at this gateway; asking all the same", err=True
+        )
 
 
 def _check_ask(text: str, session: str) -> None:
@@ -128,53 +131,3 @@ def _show_step(began: float) -> Callable[[Record], None]:
             )
 
     return show
-
-
-@click.command()
-@click.argument("device")
-@click.option("--session", help="Cancel only this session's turns; by default, all open turns.")
-@click.option(
-    "--timeout",
-    "timeout_s",
-    type=click.FloatRange(0.1, 3600),
-    default=10,
-    show_default=True,
-    help="Seconds to wait until the device has recorded it.",
-)
-@click.pass_context
-def cancel(ctx: click.Context, device: str, session: str | None, timeout_s: float) -> int:
-    """Cancel what DEVICE is doing: its open turns end with the answer "cancelled".
-
-    A tool that runs is stopped. The order is authenticated with the device's key and expires
-    after 30 seconds. Exit code 4: the device recorded no cancellation in time, as when it had no
-    open turn.
-    """
-    n = run(_cancel(settings_of(ctx), device, session, timeout_s))
-    if n == 0:
-        click.echo(f"mote: {device} cancelled nothing within {timeout_s:g} s", err=True)
-        return NO_ANSWER
-    click.echo(f"{device} cancelled {n} turn{'s' if n > 1 else ''}")
-    return 0
-
-
-async def _cancel(settings: Settings, device: str, session: str | None, timeout_s: float) -> int:
-    """How many CANCEL records the device uploaded."""
-    registry = open_registry(settings)
-    found: set[int] = set()
-    with open_store(settings) as store:
-        async with Broker(settings.broker).connected() as client:
-            await client.subscribe(f"mote/{device}/up")
-            now_ms = int(time.time() * 1000)
-            await send_cancel(
-                client, store, registry, device=device, session=session, now_ms=now_ms
-            )
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout_s):
-                    async for message in client.messages:
-                        payload = message.payload
-                        if isinstance(payload, (bytes, bytearray)):
-                            new = overheard(bytes(payload))
-                            found.update(rec.seq for rec in new if rec.kind == r.CANCEL)
-                        if found:
-                            break
-    return len(found)

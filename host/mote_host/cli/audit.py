@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from mote_host.audit import Verdict, verify_log, verify_replica
-from mote_host.cli.common import emit, json_option, open_store, settings_of
+from mote_host.cli.common import emit, find_store, json_option, settings_of
 from mote_host.cli.log import is_path
 from mote_host.device_log import read_key
 
@@ -37,7 +37,7 @@ def verify(
     if is_path(target):
         verdict = verify_log(Path(target), device, read_key(key) if key else None)
     else:
-        with open_store(settings_of(ctx)) as store:
+        with find_store(settings_of(ctx)) as store:
             verdict = verify_replica(store, target)
     if as_json:
         emit({"verified": verdict.verified, **asdict(verdict)})

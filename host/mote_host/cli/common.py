@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from mote_host.config import Settings, load
+from mote_host.errors import StoreError
 from mote_host.registry import Registry
 from mote_host.store import Store
 
@@ -30,9 +31,33 @@ def settings_of(ctx: click.Context) -> Settings:
 
 @contextmanager
 def open_store(settings: Settings) -> Iterator[Store]:
-    """The gateway's store, for as long as the context lasts."""
+    """The gateway's store, for as long as the context lasts; made if it is not there."""
     with closing(Store(settings.gateway.state_dir / STORE_FILE)) as store:
         yield store
+
+
+def has_store(settings: Settings) -> bool:
+    """Whether a gateway ever ran on this state folder."""
+    return (settings.gateway.state_dir / STORE_FILE).exists()
+
+
+@contextmanager
+def find_store(settings: Settings) -> Iterator[Store]:
+    """The store of a gateway that ran here. Raises StoreError if none did: nothing is made."""
+    if not has_store(settings):
+        path = settings.gateway.state_dir / STORE_FILE
+        raise StoreError(f"no gateway has run here: {path} does not exist")
+    with open_store(settings) as store:
+        yield store
+
+
+class DefaultGroup(click.Group):
+    """A group whose command `list` need not be named."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put `list` in front of what names no other command, and is no call for help."""
+        own = {*self.commands, *ctx.help_option_names}
+        return super().parse_args(ctx, args if args and args[0] in own else ["list", *args])
 
 
 def open_registry(settings: Settings) -> Registry:

@@ -2,6 +2,8 @@
 
 import logging
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -65,19 +67,13 @@ def demo(
     logging.getLogger("mote").addHandler(logging.NullHandler())
     if remark:
         view.step(Step("device", remark))
-    with tempfile.TemporaryDirectory(prefix="mote-demo-") as scratch:
-        folder = keep or Path(scratch)
-        if keep and keep.exists() and any(keep.iterdir()):
-            raise click.UsageError(f"--keep {keep}: the folder is not empty")
+    with _folder(keep) as folder:
         result = run(
             run_demo(
-                folder,
-                chosen,
-                provider_of(settings),
-                text,
+                *(folder, chosen, provider_of(settings), text),
+                provider_settings=settings.provider,
                 broker=broker,
                 timeout_s=timeout_s,
-                provider_settings=settings.provider,
                 show=view.step,
             )
         )
@@ -88,3 +84,12 @@ def demo(
     if not result.audit_verified:
         return 1
     return 0 if result.status == DONE else NOT_DONE
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    """Where the demo's files go: a folder to keep, which must be empty, or one for now."""
+    if keep and keep.exists() and any(keep.iterdir()):
+        raise click.UsageError(f"--keep {keep}: the folder is not empty")
+    with tempfile.TemporaryDirectory(prefix="mote-demo-") as scratch:
+        yield keep or Path(scratch)

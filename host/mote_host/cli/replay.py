@@ -8,7 +8,7 @@ from typing import Any
 import click
 from mote import records as r
 
-from mote_host.cli.common import STORE_FILE, console, emit, json_option, open_store, settings_of
+from mote_host.cli.common import console, emit, find_store, has_store, json_option, settings_of
 from mote_host.cli.log import is_path
 from mote_host.config import Settings
 from mote_host.frames import describe
@@ -22,6 +22,7 @@ from mote_host.replay import (
     plain_state,
     situation,
 )
+from mote_host.toolsets import Toolsets
 
 DIFFERS = 1
 
@@ -62,12 +63,12 @@ def replay(ctx: click.Context, target: str, check: bool, as_json: bool) -> int:
 @contextmanager
 def _recording(settings: Settings, target: str) -> Iterator[tuple[Recording, Declarations]]:
     """The log, and what the gateway here knows of its tools. A path needs no gateway."""
-    if is_path(target) and not (settings.gateway.state_dir / STORE_FILE).exists():
+    if is_path(target) and not has_store(settings):
         yield from_folder(Path(target)), lambda _: None
         return
-    with open_store(settings) as store:
+    with find_store(settings) as store:
         recording = from_folder(Path(target)) if is_path(target) else from_replica(store, target)
-        yield recording, store.declarations
+        yield recording, Toolsets(store).get
 
 
 def _words(moment: Moment) -> str:
