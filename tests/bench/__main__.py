@@ -5,7 +5,7 @@ import sys
 from mote_host.errors import MoteError
 from rich.console import Console
 
-from tests.bench import cuts, flash, heap, log, sessions, size, start, turn
+from tests.bench import client, cuts, flash, heap, log, sessions, size, start, turn, wire
 from tests.bench.harness import Bench, show, write
 
 # To add one: a module with `run() -> Outcome`, and its line here.
@@ -14,6 +14,8 @@ BENCHES: dict[str, Bench] = {
     "start": start.run,
     "heap": heap.run,
     "turn": turn.run,
+    "client": client.run,
+    "wire": wire.run,
     "flash": flash.run,
     "log": log.run,
     "cuts": cuts.run,

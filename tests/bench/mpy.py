@@ -45,6 +45,11 @@ def compiled(level: int = 0) -> Path:
     return into
 
 
+def compile_file(source: Path, out: Path, name: str) -> None:
+    """Compile one file that is none of ours; `name` is what tracebacks show. Raises MoteError."""
+    _compile([cross_compiler(), "-s", name, "-o", str(out), str(source)])
+
+
 def _compile(command: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     if done.returncode:
