@@ -5,13 +5,14 @@ BIN := .venv/bin
 ARGS ?=
 BENCH ?=
 
-.PHONY: help demo test test-fast torture lint format bench clean
+.PHONY: help demo test test-fast torture fuzz lint format bench clean
 
 help:
 	@echo "make demo        the main job on this machine; ARGS=\"--help\" lists its options"
 	@echo "make test        all checks and tests"
 	@echo "make test-fast   what to run before each commit (under 2 minutes)"
-	@echo "make torture     all power cuts and exceptions there can be; ARGS=\"--seconds 60\" for some"
+	@echo "make torture     all power cuts and exceptions, fresh storms and seeds; ARGS=\"--seconds 60\" for some"
+	@echo "make fuzz        a million hostile inputs, about 6 minutes; ARGS=\"mqtt --inputs 9999\" for some"
 	@echo "make lint        ruff and mypy"
 	@echo "make format      ruff format"
 	@echo "make bench       all benchmarks; BENCH=NAME for one; results in build/bench/"
@@ -41,7 +42,11 @@ test: test-fast
 	$(BIN)/pytest -m "slow or emulator" $(ARGS)
 
 torture: .venv/.dev
+	@scripts/packages mosquitto mosquitto-clients >&2
 	$(BIN)/python -m tests.torture $(ARGS)
+
+fuzz: .venv/.dev
+	$(BIN)/python -m tests.fuzz $(ARGS)
 
 bench: .venv/.dev
 	@scripts/packages mosquitto >&2

@@ -20,8 +20,8 @@ CORE_MAY = {"array", "binascii", "hashlib", "micropython", "struct"}
 PORTABLE_MAY = CORE_MAY | {"asyncio", "gc", "json", "math", "os", "sys", "time"}
 # In a runtime's own folder of ports/.
 OWN = {
-    "cpython": {"asyncio", "fcntl", "os", "signal", "ssl", "time"},
-    "micropython": {"time", "tls"},
+    "cpython": {"asyncio", "fcntl", "os", "signal", "ssl", "termios", "time"},
+    "micropython": {"termios", "time", "tls"},
 }
 
 

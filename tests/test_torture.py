@@ -1,6 +1,7 @@
 """A bounded part of the exhaustive runs of `make torture`: a sample of each kind."""
 
 import json
+import re
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -74,14 +75,26 @@ def test_the_command_fails_and_names_the_place_where_the_driver_breaks(capsys, m
     assert "1 broken\n  OSError at log.py:7\n" in capsys.readouterr().out
 
 
-def test_the_command_runs_all_three_if_none_is_named(monkeypatch, tmp_path):
+def test_the_command_simulates_fresh_seeds(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(command, "MINUTES", 1)
+    assert main(["simulation", "--seconds", "0.1", "--json", str(tmp_path / "found.json")]) == 0
+    found = json.loads((tmp_path / "found.json").read_text())["simulation"]
+    said = capsys.readouterr()
+    first = int(re.search(r"fresh seeds from (\d+) on", said.err)[1])
+    assert f"simulation: seeds {first} to {first + found['seeds'] - 1}" in said.out
+    assert found["turns"] > 0
+    assert found["broken"] == []
+
+
+def test_the_command_runs_all_kinds_if_none_is_named(monkeypatch, tmp_path):
     broken = []
+    monkeypatch.setattr(command.runs, "run", lambda *_: iter(()))
     monkeypatch.setattr(command, "cut_all", lambda *_: [cutting.Tally("nor", 1)])
     monkeypatch.setattr(raising, "run", lambda *_: raising.Raised())
     monkeypatch.setattr(driver, "run", lambda *_: driver.Struck(broken=len(broken)))
     file = tmp_path / "found.json"
     assert main(["--json", str(file)]) == 0
-    assert list(json.loads(file.read_text())) == ["cuts", "raises", "driver"]
+    assert list(json.loads(file.read_text())) == ["cuts", "raises", "driver", "simulation"]
     broken.append(1)
     assert main([]) == 1
 

@@ -1,7 +1,9 @@
-"""Runs the exhaustive tests: `python -m tests.torture [cuts | raises | driver]`, or all of them.
+"""Runs the exhaustive tests: `python -m tests.torture [KIND]`, or all kinds.
 
 cuts: the power goes, at every operation of the log. raises: an exception at every line of the
-agent. driver: one at every line of the whole daemon.
+agent. driver: one at every line of the whole daemon. simulation: worlds of devices, gateways and
+accidents from fresh seeds, see `python -m tests.simulation --help`. storm: real processes over a
+real broker, from a fresh seed, see `python -m tests.e2e.storm --help`.
 
 Progress is on standard error, a table of numbers on standard output. The exit code is 1 if
 anything was not as promised.
@@ -11,47 +13,93 @@ import argparse
 import dataclasses
 import json
 import multiprocessing
+import secrets
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
+from tests.e2e import storm
+from tests.simulation import report, runs
+from tests.simulation.faults import ANY
+from tests.simulation.simulation import MINUTES
 from tests.torture import cutting, driver, raising
 from tests.torture.progress import Progress
 
 _FIRST = ("medium", "unit", "moments", "planned", "same")
 _WORDS = (*_FIRST, "tried", "second", "lost", "once", "seconds")
 _PROCESSES = 2
+_SIMULATED_S = 300.0
+_STORM_ASKS = 3000
+_ASKS_A_SECOND = 6  # about as many as a storm answers
 
 
 def main(arguments: list[str]) -> int:
     """Run what the command line names; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
-    parser.add_argument("what", nargs="?", choices=["cuts", "raises", "driver"])
-    text = "of CPU time for each medium and unit, for the raises and for the driver"
-    parser.add_argument("--seconds", type=float, help=text)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--json", type=Path, help="where the numbers are written as well")
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     numbers: dict[str, object] = {}
     broken = 0
-    if given.what in (None, "cuts"):
-        tallies = cut_all(given.seconds, given.seed, sys.stderr.isatty())
-        numbers["cuts"] = [dataclasses.asdict(tally) for tally in tallies]
-        broken += _show(tallies)
-    if given.what in (None, "raises"):
-        raised = raising.run(given.seconds, given.seed)
-        numbers["raises"] = dataclasses.asdict(raised)
-        broken += raised.broken
-        print(f"exceptions: {raised.tried} of {raised.lines} lines, {raised.broken} broken")
-        _examples(raised.examples)
-    if given.what in (None, "driver"):
-        struck = driver.run(given.seconds, given.seed, Progress(sys.stderr.isatty()))
-        numbers["driver"] = dataclasses.asdict(struck)
-        broken += struck.broken
-        print(f"driver: {struck.tried} of {struck.planned} faults, {struck.broken} broken")
-        _examples(struck.examples)
+    for name, run in _KINDS.items():
+        if given.what in (None, name):
+            numbers[name], found = run(given)
+            broken += found
     if given.json:
         given.json.write_text(json.dumps(numbers, indent=1) + "\n")
     return 1 if broken else 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.torture", description=__doc__)
+    parser.add_argument("what", nargs="?", choices=list(_KINDS))
+    text = "of CPU time for each medium and unit, for the raises and for the driver;"
+    text += f" how long seeds are simulated ({_SIMULATED_S:g})"
+    parser.add_argument("--seconds", type=float, help=text)
+    parser.add_argument("--seed", type=int, default=1, help="of all but simulation and storm")
+    parser.add_argument("--json", type=Path, help="where the numbers are written as well")
+    return parser
+
+
+# -- each kind: (numbers, how much is broken)
+
+
+def _cut(given: argparse.Namespace) -> tuple[object, int]:
+    tallies = cut_all(given.seconds, given.seed, sys.stderr.isatty())
+    return [dataclasses.asdict(tally) for tally in tallies], _show(tallies)
+
+
+def _raise(given: argparse.Namespace) -> tuple[object, int]:
+    raised = raising.run(given.seconds, given.seed)
+    print(f"exceptions: {raised.tried} of {raised.lines} lines, {raised.broken} broken")
+    _examples(raised.examples)
+    return dataclasses.asdict(raised), raised.broken
+
+
+def _strike(given: argparse.Namespace) -> tuple[object, int]:
+    struck = driver.run(given.seconds, given.seed, Progress(sys.stderr.isatty()))
+    print(f"driver: {struck.tried} of {struck.planned} faults, {struck.broken} broken")
+    _examples(struck.examples)
+    return dataclasses.asdict(struck), struck.broken
+
+
+def _simulate(given: argparse.Namespace) -> tuple[object, int]:
+    """Seeds that nobody tried before; each that breaks a promise is printed, to be kept."""
+    seconds = _SIMULATED_S if given.seconds is None else given.seconds
+    found, progress = report.Report(), Progress(sys.stderr.isatty())
+    jobs = runs.fresh(ANY, runs.DEVICES, MINUTES, seconds)
+    for job, outcome in runs.run(jobs, _PROCESSES):
+        found.add(job, outcome)
+        progress(found.line())
+        if outcome.broken:
+            print(report.broken(job, outcome), flush=True)
+    print(f"simulation: {found.span()}, {found.line()}")
+    return found.numbers(seconds), len(found.broken)
+
+
+def _blow(given: argparse.Namespace) -> tuple[object, int]:
+    """A storm of a seed that nobody tried before."""
+    asks = _STORM_ASKS if given.seconds is None else max(1, int(given.seconds * _ASKS_A_SECOND))
+    seed = secrets.randbits(32)
+    print(f"storm: python -m tests.e2e.storm --seed {seed} --asks {asks}", flush=True)
+    return {"seed": seed, "asks": asks}, storm.main(["--seed", str(seed), "--asks", str(asks)])
 
 
 def cut_all(seconds: float | None, seed: int, shown: bool = False) -> list[cutting.Tally]:
@@ -78,6 +126,15 @@ def _show(tallies: list[cutting.Tally]) -> int:
     broken = sum(t.lost + t.once for t in tallies)
     print(f"{tried} cuts in {took:.0f} s of CPU time, {broken} not survived")
     return broken
+
+
+_KINDS: dict[str, Callable[[argparse.Namespace], tuple[object, int]]] = {
+    "cuts": _cut,
+    "raises": _raise,
+    "driver": _strike,
+    "simulation": _simulate,
+    "storm": _blow,
+}
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from mote.log import LogError
 from outside import World
 
 _CORE = str(Path(mote.__file__).parent)
-_TRACED = "log segments writer index recovery agent recorder state turn gate lookup"
+_TRACED = "log segments writer index recovery recovered agent recorder state turn gate lookup"
 _FILES = {f"{_CORE}/{name}.py" for name in _TRACED.split()}
 _BEFORE = 12  # rounds of the script that fill the ring
 _ROUNDS = 3  # that are traced
