@@ -92,10 +92,15 @@ def test_the_command_runs_all_kinds_if_none_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(command, "cut_all", lambda *_: [cutting.Tally("nor", 1)])
     monkeypatch.setattr(raising, "run", lambda *_: raising.Raised())
     monkeypatch.setattr(driver, "run", lambda *_: driver.Struck(broken=len(broken)))
-    file = tmp_path / "found.json"
+    monkeypatch.setattr(command.storm, "main", lambda _: len(blown))
+    file, blown = tmp_path / "found.json", []
     assert main(["--json", str(file)]) == 0
-    assert list(json.loads(file.read_text())) == ["cuts", "raises", "driver", "simulation"]
+    kinds = ["cuts", "raises", "driver", "simulation", "storm"]
+    assert list(json.loads(file.read_text())) == kinds
     broken.append(1)
+    assert main([]) == 1
+    broken.clear()
+    blown.append(1)
     assert main([]) == 1
 
 
