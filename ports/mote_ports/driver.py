@@ -92,16 +92,19 @@ class Driver:
         if not self._online:
             return
         self._online = False
+        try:
+            self._write_farewell()
+            await asyncio.wait_for(self._net.drain(), _FAREWELL_S)
+        except Exception:  # noqa: S110 (whatever ends this life may keep it from saying so)
+            pass  # MP: somebody may drain already
+
+    def _write_farewell(self):
         if not self._failure:  # what the gateway has, a lost log gets back
             self.link.hurry()
             self._send_up(self._now_ms())
         if self.session.level == 4:  # its DISCONNECT would drop the will
             self._net.write(self.session.publish(self._topic + "state", OFFLINE, retain=True))
         self._net.write(self.session.disconnect(_WITH_WILL))
-        try:
-            await asyncio.wait_for(self._net.drain(), _FAREWELL_S)
-        except (asyncio.TimeoutError, RuntimeError):
-            pass  # MP: somebody drains already
 
     async def _end(self, tasks):
         """Cancel them, and wait for a while."""

@@ -6,9 +6,9 @@ import asyncio
 import pytest
 from chip import PART, REFUSE, WRONG, Chip
 from helpers import opened
-from mote import lookup
 from mote import records as r
 from mote.agent import Agent
+from mote_ports.answers import Answer
 from torture.driver import DONE, OUT_OF_MEMORY, Model
 from torture.house import House
 
@@ -53,13 +53,10 @@ def test_a_reply_that_does_not_fit_into_memory_ends_its_turn_only(house, monkeyp
 
 
 def test_an_answer_that_does_not_fit_into_memory_gives_way_to_one_that_does(house, monkeypatch):
-    first = []
+    def when(answer, most):
+        return not isinstance(answer._text, str) and len(house.broker.outs) == 0
 
-    def when(reply):
-        first.append(reply._u._fill.__self__._req)
-        return first[-1] == first[0]
-
-    _fail(monkeypatch, lookup.Reply, "text", when)
+    _fail(monkeypatch, Answer, "measure", when)
     house.run(_both(house))
     assert len(house.broker.outs) == 2
     # whoever asks again gets the same
@@ -74,7 +71,7 @@ async def _again(house):
 
 def test_an_answer_that_does_not_fit_once_comes_all_the_same(house, monkeypatch):
     calls = []
-    calls = _fail(monkeypatch, lookup.Reply, "text", lambda _: not calls)
+    calls = _fail(monkeypatch, Answer, "measure", lambda *_: not calls)
 
     async def one():
         assert await house.asked("1") == DONE
@@ -86,7 +83,7 @@ def test_an_answer_that_does_not_fit_once_comes_all_the_same(house, monkeypatch)
 def test_a_closed_turn_that_can_not_be_answered_again_ends_nothing(house, monkeypatch):
     async def go():
         assert await house.asked("1") == DONE
-        calls = _fail(monkeypatch, lookup.Reply, "text", lambda _: len(calls) < 3)
+        calls = _fail(monkeypatch, Answer, "measure", lambda *_: len(calls) < 3)
         for n in range(3):
             house.broker.ask("do it", "1")
             await house.until(lambda n=n: len(calls) > n)
