@@ -55,6 +55,8 @@ def answer_at(log, seq):
         u = _fields(log, seq)
         u.int()
         how, req, text = u.int(), u.int(), u.value()
+        if not r.DONE <= how <= r.CANCELLED:
+            return r.FAILED, GONE
         if text is None:
             lost = came_back(log, seq, req) if log.frame(seq)[2] == r.RECOVERED else None
             return how, lambda: Body(log, req, lost)
