@@ -178,6 +178,7 @@ class Recovery:
     def _newest_state(self):
         """The index of the newest segment with a state, -1 if there is none."""
         newest = True
+        order = self.live[:]
         n = len(self.live)
         torn = only = None
         while n:
@@ -200,8 +201,7 @@ class Recovery:
                 if found.log[8]:
                     return n
         if torn and only.log[8]:  # there is no other state: it is better than none
-            self.live.append(torn)
-            self.live.sort()
+            self.live = [entry for entry in order if entry == torn or entry in self.live]
             self._whole[torn[1]] = only
             return self.live.index(torn)
         return -1
