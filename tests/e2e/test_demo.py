@@ -1,6 +1,8 @@
 """`mote demo`, as a person runs it, on every runtime over every broker."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,6 +37,25 @@ def test_the_main_job_runs_and_its_record_verifies(runtime: str, broker: str) ->
     assert result["wire_bytes"]["up"] > 500 < result["wire_bytes"]["down"]
     assert 300 < result["log_bytes"] < 2000
     assert result["records"] >= 12
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_ended_early_it_leaves_nothing_behind(
+    tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    process = subprocess.Popen(
+        [MOTE, "demo"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if b"run_pump" in line:
+            break
+    process.send_signal(number)
+    rest = process.stdout.read()  # ends when no process of the demo has it any more
+    assert process.wait(30) == code, rest
+    assert b"Traceback" not in rest
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_another_ask_and_a_readable_view() -> None:

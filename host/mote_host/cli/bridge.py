@@ -1,15 +1,13 @@
 """`mote bridge`."""
 
-import asyncio
 import json
-import signal
 from datetime import UTC, datetime
 from pathlib import Path
 
 import click
 
 from mote_host.bridge import Bridge, Tell
-from mote_host.cli.common import run, settings_of
+from mote_host.cli.common import run, serve, settings_of
 from mote_host.config import BrokerSettings
 from mote_host.serial_port import SerialPort
 
@@ -66,14 +64,8 @@ def bridge(
 
 
 async def _serve(service: Bridge, tell: Tell) -> None:
-    task = asyncio.create_task(service.run())
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, task.cancel)
-    try:
-        await task
-    except asyncio.CancelledError:
-        tell("stopped", "the port is as it was before")
+    await serve(service.run())
+    tell("stopped", "the port is as it was before")
 
 
 def broker_settings(address: str, tls: bool, ca: Path | None) -> BrokerSettings:

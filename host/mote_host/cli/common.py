@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import signal
+import threading
 from collections.abc import Coroutine, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +19,7 @@ from mote_host.registry import Registry
 from mote_host.store import Store
 
 STORE_FILE = "gateway.db"
+TERMINATED = 128 + signal.SIGTERM  # the exit code, as a shell would say it
 
 T = TypeVar("T")
 
@@ -66,8 +69,29 @@ def open_registry(settings: Settings) -> Registry:
 
 
 def run(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; Ctrl-C cancels it, so that it can clean up."""
-    return asyncio.run(coroutine)
+    """Run a coroutine to its end; Ctrl-C and SIGTERM cancel it, so that it can clean up."""
+    try:
+        return asyncio.run(_terminable(coroutine))
+    except asyncio.CancelledError:
+        raise SystemExit(TERMINATED) from None
+
+
+async def _terminable(coroutine: Coroutine[Any, Any, T]) -> T:
+    # Signals belong to the main thread; elsewhere there is somebody else who has them.
+    main = threading.current_thread() is threading.main_thread()
+    if main and (task := asyncio.current_task()):
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await coroutine
+
+
+async def serve(service: Coroutine[Any, Any, None]) -> None:
+    """Run a service until it ends, or SIGTERM or Ctrl-C ends it: neither is an error."""
+    task = asyncio.ensure_future(service)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def emit(value: object) -> None:

@@ -1,14 +1,12 @@
 """`mote gateway`."""
 
-import asyncio
 import logging
-import signal
 
 import click
 from rich.console import Console
 from rich.logging import RichHandler
 
-from mote_host.cli.common import open_registry, open_store, run, settings_of
+from mote_host.cli.common import open_registry, open_store, run, serve, settings_of
 from mote_host.config import Settings, provider_key
 from mote_host.gateway import Gateway
 from mote_host.providers import Provider, make_provider
@@ -53,13 +51,8 @@ async def _serve(settings: Settings) -> None:
     log.info("provider %s, state in %s", provider.name, settings.gateway.state_dir)
     with open_store(settings) as store:
         service = Gateway(settings, open_registry(settings), store, provider)
-        task = asyncio.create_task(service.run())
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, task.cancel)
         try:
-            await task
-        except asyncio.CancelledError:
+            await serve(service.run())
             log.info("stopped")
         finally:
             await provider.aclose()
