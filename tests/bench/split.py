@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from mote import wire
 from mote.msgpack import FormatError, Unpacker
+from mote_host.demo.meter import DOWN, UP
 from mote_host.frames import KINDS
 
 from tests.bench.packets import (
@@ -17,7 +18,6 @@ from tests.bench.packets import (
     read_publish,
     version,
 )
-from tests.bench.relay import DOWN, UP
 
 _HEAD = 5  # length, kind and number of a frame
 _UPS = ("HELLO", "UPLOAD", "COMPLETE", "TOOL", "GAP", "POINTS", "FRAGMENT", "RECOVER")

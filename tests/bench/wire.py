@@ -21,6 +21,7 @@ import httpx
 import trustme
 from mote_host.config import SYSTEM_PROMPT
 from mote_host.demo.brokers import HOST, find_mosquitto, free_port
+from mote_host.demo.meter import Meter, metered
 from mote_host.demo.runtimes import CPython
 from mote_host.demo.stage import DEVICE, Stage, staged
 from mote_host.errors import DeviceError, MoteError
@@ -30,7 +31,6 @@ from rich.table import Table
 
 from tests.bench import chat, plot
 from tests.bench.harness import BUILD, Figures, Outcome, spread, table
-from tests.bench.relay import Relay, relaying
 from tests.bench.split import Share, Split
 
 HISTORIES = (0, 20, 64, 200)
@@ -41,6 +41,7 @@ _NEW = 3  # turns on a connection of their own
 _WARM = 15  # turns before the first: sequence numbers are no longer small
 _TIMEOUT_S = 20.0
 _TARGET = 1 / 30
+_QUIET_S = 0.35  # longer than a device waits for company before it uploads a record
 
 _DEVICE_CONFIG = """
 [tools]
@@ -62,6 +63,14 @@ _METHOD = (
 )
 
 
+async def _quiet(relay: Meter) -> None:
+    """Wait until nothing was counted for a while."""
+    before = -1
+    while before != relay.total:
+        before = relay.total
+        await asyncio.sleep(_QUIET_S)
+
+
 @dataclass(slots=True)
 class Counted:
     """Bytes of a turn by history, both ways, one number for each turn that was counted."""
@@ -79,7 +88,7 @@ class _Side:
     """A device on its stage, behind a relay."""
 
     stage: Stage
-    relay: Relay
+    relay: Meter
     split: Split = field(default_factory=Split)
     asked: int = 0
     shares: dict[str, Share] = field(default_factory=dict)
@@ -103,7 +112,7 @@ class _Side:
 
     async def _counted(self, session: str, new: bool = False) -> int:
         """One turn's bytes, until its log is acknowledged."""
-        before = sum(self.relay.counts())
+        before = self.relay.total
         self.split.take()
         if new:  # not just the connection: after a short one the device would wait
             await self.stage.device.kill()
@@ -112,11 +121,11 @@ class _Side:
         await self._settle()
         if not new:
             self.shares, self.records = self.split.take()
-        return sum(self.relay.counts()) - before
+        return self.relay.total - before
 
     async def _settle(self) -> None:
         await self.stage.settled()
-        await self.relay.quiet()
+        await _quiet(self.relay)
 
     async def _ask(self, session: str) -> None:
         self.asked += 1
@@ -147,7 +156,7 @@ async def _side(folder: Path, tls: bool) -> AsyncIterator[tuple[_Side, chat.Mode
     model = chat.Model()
     async with AsyncExitStack() as stack:
         near, far = await stack.enter_async_context(_mosquitto(folder))
-        relay = await stack.enter_async_context(relaying(HOST, far if tls else near))
+        relay = await stack.enter_async_context(metered(HOST, far if tls else near))
         stage = await stack.enter_async_context(
             staged(
                 *(folder / "stage", CPython(), model),
@@ -223,7 +232,7 @@ async def _direct(turn: list[Request]) -> Counted:
     server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
     ca.issue_cert("localhost").configure_cert(server)
     ca.configure_trust(client)
-    async with chat.served(server) as port, relaying(HOST, port) as relay:
+    async with chat.served(server) as port, metered(HOST, port) as relay:
         url = f"https://localhost:{relay.port}/v1"
         for history in HISTORIES:
             asked = [
@@ -238,17 +247,17 @@ async def _direct(turn: list[Request]) -> Counted:
 
 
 async def _requests(
-    relay: Relay, url: str, context: ssl.SSLContext, asked: list[Request], new: bool
+    relay: Meter, url: str, context: ssl.SSLContext, asked: list[Request], new: bool
 ) -> int:
     """The bytes of these requests on one connection; `new`: with its opening."""
     async with httpx.AsyncClient(verify=context) as client:
         provider = OpenAI(url, chat.MODEL, chat.KEY, client=client)
         if not new:
             await provider.complete(asked[0])
-        before = sum(relay.counts())
+        before = relay.total
         for request in asked:
             await provider.complete(request)
-        return sum(relay.counts()) - before
+        return relay.total - before
 
 
 async def _measured() -> tuple[dict[str, Counted], _Side]:

@@ -13,11 +13,13 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
+from mote_host.demo.brokers import HOST
+from mote_host.demo.listening import listening
+
 from tests.bench.packets import CONNECT, PUBLISH, Packets, again, kind, read_publish, version
 from tests.e2e import faults
 from tests.e2e.faults import CALM, Fault, Mix
 
-HOST = "127.0.0.1"
 UP, DOWN = "up", "down"
 _CHUNK = 4096
 _RECORDED = 16384  # bytes of a client that a clone can repeat
@@ -43,40 +45,23 @@ class Proxy:
         self.counts: Counter[str] = Counter()
         self._name = name
         self._seed = seed
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def chance(self, *what: object) -> random.Random:
         """Randomness of its own for `what`."""
         return random.Random(f"{self._seed}/{self._name}/{what}")
 
-    async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection until it ends."""
-        if task := asyncio.current_task():
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
         self.connections += 1
-        # the callback that asyncio makes of this may not end as cancelled
-        with suppress(asyncio.CancelledError):
-            await _Link(self, self.connections, reader, writer).run()
-
-    async def stop(self) -> None:
-        """End all connections."""
-        for task in tuple(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await _Link(self, self.connections, reader, writer).run()
 
 
 @asynccontextmanager
 async def proxied(name: str, far_port: int, mix: Mix, seed: int) -> AsyncIterator[Proxy]:
     """A proxy that listens while the context lasts."""
     proxy = Proxy(name, far_port, mix, seed)
-    server = await asyncio.start_server(proxy.accept, HOST, 0)
-    proxy.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(proxy.serve) as proxy.port:
         yield proxy
-    finally:
-        server.close()
-        await proxy.stop()
 
 
 class _EndedError(Exception):

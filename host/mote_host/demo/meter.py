@@ -1,47 +1,58 @@
-"""A TCP relay between a device and its broker that counts the bytes each way."""
+"""A TCP relay between a client and its server that counts the bytes each way.
+
+All that is counted is payload of TCP: its own headers, and those of IP, come on top.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
+from mote_host.demo.listening import listening
+
+UP, DOWN = "up", "down"
 _CHUNK = 65536
+
+Listener = Callable[[str, bytes], None]
+"""Called with UP or DOWN and the bytes that went that way."""
 
 
 @dataclass(slots=True)
 class Meter:
-    """Payload bytes of TCP, as counted at the relay: `up` from the device, `down` to it."""
+    """Bytes as counted at the relay: `up` from the client, `down` to it."""
 
     port: int = 0
     up: int = 0
     down: int = 0
     connections: int = 0
+    listener: Listener | None = None
+
+    @property
+    def total(self) -> int:
+        """Both ways together."""
+        return self.up + self.down
+
+    def count(self, way: str, data: bytes) -> None:
+        """Bytes went that way."""
+        if way == UP:
+            self.up += len(data)
+        else:
+            self.down += len(data)
+        if self.listener:
+            self.listener(way, data)
 
 
 @asynccontextmanager
 async def metered(host: str, port: int) -> AsyncIterator[Meter]:
     """A meter that listens on loopback and relays to `host`:`port` while the context lasts."""
     meter = Meter()
-    relays: set[asyncio.Task[None]] = set()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if task := asyncio.current_task():
-            relays.add(task)
-            task.add_done_callback(relays.discard)
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         meter.connections += 1
-        # the callback that asyncio makes of this may not end as cancelled
-        with suppress(asyncio.CancelledError):
-            await _relay(meter, reader, writer, host, port)
+        await _relay(meter, reader, writer, host, port)
 
-    server = await asyncio.start_server(accept, "127.0.0.1", 0)
-    meter.port = server.sockets[0].getsockname()[1]
-    try:
+    async with listening(serve) as meter.port:
         yield meter
-    finally:
-        server.close()
-        for task in tuple(relays):
-            task.cancel()
-        await asyncio.gather(*relays, return_exceptions=True)
 
 
 async def _relay(
@@ -55,8 +66,8 @@ async def _relay(
         far_reader, far_writer = await asyncio.open_connection(host, port)
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(_pump(meter, "up", reader, far_writer))
-                group.create_task(_pump(meter, "down", far_reader, writer))
+                group.create_task(_pump(meter, UP, reader, far_writer))
+                group.create_task(_pump(meter, DOWN, far_reader, writer))
         except* OSError:
             pass
         finally:
@@ -68,7 +79,7 @@ async def _pump(
     meter: Meter, way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
     while data := await reader.read(_CHUNK):
-        setattr(meter, way, getattr(meter, way) + len(data))
+        meter.count(way, data)
         writer.write(data)
         await writer.drain()
     writer.write_eof()
