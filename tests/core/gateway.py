@@ -322,6 +322,21 @@ def line(script=(), seed=1, percent=0, part=None, chip=None):
     return made
 
 
+def half_a_reply():
+    """A device that starts anew with 800 bytes of a reply; its new link is not connected yet."""
+    made = line([(TEXT, 0, 1)], part=400)
+    made.until_quiet()
+    made.bench.ask("go", "s", "1")
+    made.bench.settle()
+    drain(made)
+    del made.gateway.out[-2:]
+    deliver(made)
+    made.bench.log.sync()
+    made.bench = Bench(made.bench.chip)
+    made.link = Link(made.bench.agent, KEY, Random(9).bytes)
+    return made
+
+
 def whole():
     """The script of a turn with two calls and then text."""
     return [(CALLS, 2, 10), (TEXT, 0, 10)]

@@ -4,6 +4,7 @@ from gateway import (
     TEXT,
     deliver,
     drain,
+    half_a_reply,
     line,
     replica_is_whole,
     texts,
@@ -204,16 +205,7 @@ def test_a_lost_part_is_asked_for_by_its_offset():
 
 
 def test_a_reply_goes_on_in_the_next_life():
-    made = line([(TEXT, 0, 1)], part=400)
-    made.until_quiet()
-    made.bench.ask("go", "s", "1")
-    made.bench.settle()
-    drain(made)
-    del made.gateway.out[-2:]
-    deliver(made)
-    made.bench.log.sync()
-    made.bench = Bench(made.bench.chip)
-    made.link = Link(made.bench.agent, KEY, Random(9).bytes)
+    made = half_a_reply()
     made.link.connected(0)
     made.until_quiet()
     assert texts(made) == [(r.DONE, "done " * 300)]

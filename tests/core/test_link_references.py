@@ -1,10 +1,9 @@
 """Uploads that refer to what the gateway sent, instead of sending it back."""
 
-from gateway import TEXT, deliver, drain, line, replica_is_whole, texts, whole
-from helpers import KEY, Bench, Random, kept, opened, pack_reply
+from gateway import TEXT, deliver, drain, half_a_reply, line, replica_is_whole, texts, whole
+from helpers import kept, opened, pack_reply
 from mote import records as r
 from mote import wire
-from mote.link import Link
 from uploads import Uploads
 
 
@@ -30,16 +29,7 @@ def test_a_reply_does_not_go_back_up():
 
 
 def test_a_reply_in_the_next_life_is_referred_to_as_well():
-    made = line([(TEXT, 0, 1)], part=400)
-    made.until_quiet()
-    made.bench.ask("go", "s", "1")
-    made.bench.settle()
-    drain(made)
-    del made.gateway.out[-2:]
-    deliver(made)
-    made.bench.log.sync()
-    made.bench = Bench(made.bench.chip)
-    made.link = Link(made.bench.agent, KEY, Random(9).bytes)
+    made = half_a_reply()
     up = Uploads(made)
     made.link.connected(0)
     made.until_quiet()

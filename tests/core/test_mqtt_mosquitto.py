@@ -1,10 +1,8 @@
 # cpython only
 """The MQTT session against a real mosquitto, with a paho client on the other side of it."""
 
-import os
 import queue
 import random
-import shutil
 import socket
 import subprocess
 import time
@@ -12,6 +10,7 @@ import time
 import paho.mqtt.client as paho
 import pytest
 from mote.mqtt import CONNECTED, DISCONNECTED, MESSAGE, PUBACK, REFUSED, SKIPPED, SUBACK, Session
+from mote_host.demo.brokers import find_mosquitto
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
@@ -24,12 +23,8 @@ LEVELS = {4: paho.MQTTv311, 5: paho.MQTTv5}
 @pytest.fixture(scope="module")
 def port(tmp_path_factory):
     """That of a broker which knows one user and takes messages of a bounded size."""
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-    if program is None:
-        text = "mosquitto is not installed: apt-get install mosquitto"
-        if os.environ.get("CI") == "true":
-            pytest.fail(text)
-        pytest.skip(text)
+    program = find_mosquitto()
+    assert program, "mosquitto is needed: apt-get install mosquitto"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         number = free.getsockname()[1]
@@ -245,7 +240,7 @@ def test_ping_and_its_answer(port):
 
 
 def test_a_broker_that_refuses(tmp_path, port):
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+    program = find_mosquitto()
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed = free.getsockname()[1]

@@ -147,13 +147,19 @@ def next_life_answers(made):
     return seq, words(made)["1"]
 
 
-def test_a_reply_of_this_life_is_not_one_to_the_same_number_that_was_lost():
+def with_the_same_number():
+    """A restored device whose ask "2" has the number of the lost ask "1"; that; its answer."""
     made = line([(TEXT, 0, 1)])
     made.until_quiet()
     backup = made.bench.chip.copy()
     seq, answer = next_life_answers(made)
     restore(made, backup)
     assert made.bench.ask("other", "s", "2") == seq
+    return made, seq, answer
+
+
+def test_a_reply_of_this_life_is_not_one_to_the_same_number_that_was_lost():
+    made, seq, answer = with_the_same_number()
     made.bench.settle()
     made.bench.reply(made.bench.turn(seq), [], "mine " * 300, part=512)
     made.bench.settle(acknowledge=False)
@@ -217,12 +223,7 @@ def test_a_reply_is_found_behind_records_that_the_gateway_lacks():
 
 
 def test_an_ask_of_the_life_before_is_not_one_of_the_same_number_that_was_lost():
-    made = line([(TEXT, 0, 1)])
-    made.until_quiet()
-    backup = made.bench.chip.copy()
-    seq, answer = next_life_answers(made)
-    restore(made, backup)
-    assert made.bench.ask("other", "s", "2") == seq
+    made, _, answer = with_the_same_number()
     made.bench.log.sync()
     reborn(made, made.bench.chip)  # the gateway hears of that life only now
     made.gateway.script = [(b"another text", 0, 1)]
@@ -233,12 +234,7 @@ def test_an_ask_of_the_life_before_is_not_one_of_the_same_number_that_was_lost()
 
 
 def test_a_request_of_this_life_is_not_one_of_the_same_number_that_was_lost():
-    made = line([(TEXT, 0, 1)])
-    made.until_quiet()
-    backup = made.bench.chip.copy()
-    seq, answer = next_life_answers(made)
-    restore(made, backup)
-    assert made.bench.ask("other", "s", "2") == seq
+    made, _, answer = with_the_same_number()
     made.bench.settle()
     made.gateway.script = [(b"another text", 0, 1)]
     connect(made)

@@ -1,7 +1,5 @@
 """A gateway on a bench with one device, and a real broker: mosquitto on a port of loopback."""
 
-import os
-import shutil
 import socket
 import subprocess
 import time
@@ -10,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from fake_device import Bench, FakeDevice, Scripted
 from mote_host.cli.main import cli
+from mote_host.demo.brokers import find_mosquitto
 
 START_TIMEOUT_S = 10
 
@@ -54,13 +53,9 @@ class Mosquitto:
 
 @pytest.fixture
 def mosquitto(tmp_path_factory):
-    """A running broker. Skips where there is none to run, and fails on CI."""
-    program = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-    if program is None:
-        text = "mosquitto is not installed: apt-get install mosquitto"
-        if os.environ.get("CI") == "true":
-            pytest.fail(text)
-        pytest.skip(text)
+    """A running broker."""
+    program = find_mosquitto()
+    assert program, "mosquitto is needed: apt-get install mosquitto"
     broker = Mosquitto(program, tmp_path_factory.mktemp("mosquitto"))
     broker.start()
     try:

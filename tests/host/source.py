@@ -7,6 +7,16 @@ from mote.log import chain, genesis
 from mote_host.uplink import Hello, Upload
 
 
+def chained(device):
+    """Frames and chain hashes of its log, by number; frame 0 is empty, hash 0 the genesis."""
+    log = device.agent.log
+    frames = [b"", *(bytes(log.frame(n)) for n in range(1, log.seq + 1))]
+    hashes = [genesis("fern")]
+    for frame in frames[1:]:
+        hashes.append(chain(hashes[-1], frame))
+    return frames, hashes
+
+
 class Source:
     """A log of two turns and a restart, and uploads of any part of it."""
 
@@ -26,12 +36,8 @@ class Source:
         device.settle()
         device.agent.fail(device.agent.turns[0], "no model")
         device.settle()
-        log = device.agent.log
-        self.frames = [b"", *(bytes(log.frame(n)) for n in range(1, log.seq + 1))]
-        self.hashes = [genesis("fern")]
-        for frame in self.frames[1:]:
-            self.hashes.append(chain(self.hashes[-1], frame))
-        self.last = log.seq
+        self.frames, self.hashes = chained(device)
+        self.last = len(self.frames) - 1
 
     def upload(self, first, last):
         return Upload(

@@ -81,8 +81,7 @@ def test_nothing_is_overwritten_without_force(site, mote):
 
 def test_a_hash_is_as_mosquitto_makes_it(tmp_path):
     program = shutil.which("mosquitto_passwd")
-    if program is None:
-        pytest.skip("mosquitto_passwd is not installed: apt-get install mosquitto")
+    assert program, "mosquitto_passwd is needed: apt-get install mosquitto"
     file = tmp_path / "passwords"
     subprocess.run([program, "-c", "-b", file, "fern", "s3cret"], check=True, capture_output=True)
     stored = file.read_text().strip().removeprefix("fern:")

@@ -8,7 +8,6 @@ import pytest
 from fake_device import FakeDevice
 from mote import records as r
 from mote import wire
-from mote.log import chain, genesis
 from mote.msgpack import FormatError, Packer
 from mote_host import references
 from mote_host.references import MAX_RESOLVED_BYTES, Known, before_references, resolve, split
@@ -16,6 +15,7 @@ from mote_host.replica import Replica
 from mote_host.store import Store, StoredReply
 from mote_host.turns import overheard
 from mote_host.uplink import Upload, read_array
+from source import chained
 
 BODY = b"It was dry, so I watered it. " * 40
 
@@ -41,12 +41,8 @@ class Log:
         device.agent.reply_end(turn, len(BODY), digest, 0, 77)
         device.settle()
         self.device = device
-        log = device.agent.log
-        self.frames = [b"", *(bytes(log.frame(n)) for n in range(1, log.seq + 1))]
-        self.hashes = [genesis("fern")]
-        for frame in self.frames[1:]:
-            self.hashes.append(chain(self.hashes[-1], frame))
-        self.last = log.seq
+        self.frames, self.hashes = chained(device)
+        self.last = len(self.frames) - 1
         self.req = next(n for n, f in enumerate(self.frames) if f and f[2] == r.REQ)
 
     def reference(self, seq):
