@@ -3,13 +3,13 @@
 `Agent` owns the log. Whatever happens comes in through a method that appends a record and folds
 it; `next_effect` records the decisions that need nothing but the log and hands out those that
 need the world. A driver performs them and reports back. State changes in `State.fold` only.
+What only a turn needs is imported where it is used: a device that idles can do without it.
 """
 
 from . import records as r
-from .body import Body, Reply
 from .gate import Gate, Refused, cut
 from .log import Lost
-from .lookup import GONE, UNSURE, answer_at, ask_at, newest_ask, reason_at
+from .lookup import GONE, UNSURE
 from .msgpack import FormatError
 from .recorder import Recorder
 from .state import UnknownRecord, key_of  # noqa: F401 (its users find it here)
@@ -72,6 +72,8 @@ class Agent(Recorder):
         gate.admit(text, session, name, now_ms, self.turns, self.log)
         previous = state.previous(session)
         if not previous and state.forgot:
+            from .lookup import newest_ask
+
             previous = newest_ask(self.log, session)
         if gate.refused:
             self._note(r.REFUSED, gate.refused)
@@ -109,6 +111,8 @@ class Agent(Recorder):
         A reply that is not what its digest says, or that is lost, is dropped, and the request
         made anew.
         """
+        from .body import Body
+
         self.at = turn.seq
         if turn.got < length:
             return False
@@ -246,6 +250,8 @@ class Agent(Recorder):
         """A ONCE call waits until the gateway has shown that no record of it was lost."""
         if self.sure or turn.running or (self.sure is None and not turn.restarts):
             return False
+        from .body import Reply
+
         try:
             name = Reply(self.log, turn.req).call(turn.index)[0]
         except (FormatError, Lost):
@@ -269,6 +275,8 @@ class Agent(Recorder):
 
     def _call(self, turn):
         """Begin the call that is next (or run it again, if it was interrupted)."""
+        from .body import Reply
+
         name = "?"
         try:
             name, given = Reply(self.log, turn.req).call(turn.index)
@@ -307,6 +315,8 @@ class Agent(Recorder):
     def _finish(self, turn):
         limits, req = self.state.limits, 0
         if turn.ending:
+            from .lookup import reason_at
+
             how, text = reason_at(self.log, turn)
         elif turn.state == CALLING and turn.ncalls == 0:
             how, text, req = r.DONE, None, turn.req
@@ -322,6 +332,8 @@ class Agent(Recorder):
         The text may be a function: each `Body` that it gives has it in pieces. Reading one raises
         Lost where the log has it no more.
         """
+        from .lookup import answer_at, ask_at
+
         self.at = seq
         turn = self.state.turn(seq)
         session, name = ask_at(self.log, seq)

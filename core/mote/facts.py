@@ -1,6 +1,6 @@
 """The tools `remember` and `recall`: facts that outlive their records and every conversation."""
 
-from .lookup import FACT_VALUE, fact_at
+from .lookup import FACT_VALUE
 from .records import IDEMPOTENT, READ
 from .tools import Tool, text
 
@@ -34,6 +34,8 @@ class Facts:
         return "remembered" if value else "forgotten"
 
     def _recall(self, key):
+        from .lookup import fact_at
+
         agent = self.agent
         found = [
             "%s: %s" % (name, fact_at(agent.log, seq) or "(lost: its record is damaged)")

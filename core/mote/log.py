@@ -18,7 +18,6 @@ from binascii import crc32
 
 from . import records as r
 from .index import Index
-from .recovery import Recovery
 from .segments import (  # noqa: F401 (the log's users find them here)
     HEAD,
     HEADER,
@@ -77,9 +76,10 @@ class Log:
         """Restore the newest state, then walk the records behind it.
 
         `restore(item)` is called with each item of the state, `visit(seq, hash, kind, payload)`
-        for each record. Raises LogError if the log was made with another geometry, by a newer
-        version, or can't be read.
+        for each record. Raises LogError if it has another geometry, a newer version, or is broken.
         """
+        from .recovery import Recovery  # who has no RAM to spare drops it when the log is open
+
         found = Recovery(self._segments, self._start, self.record_bytes)
         found.run(restore, visit)
         self.seq, self.head = found.seq, found.head

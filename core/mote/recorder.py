@@ -6,7 +6,7 @@ perhaps behind it: then every method raises LogError, and the log is to be opene
 
 from . import records as r
 from .log import LogError
-from .lookup import FACT_KEY, FACT_VALUE, fact_at
+from .lookup import FACT_KEY, FACT_VALUE
 from .msgpack import Packer
 from .state import State
 
@@ -88,6 +88,8 @@ class Recorder:
                 log.owed = None
         for key, seq in self.state.facts[:]:
             if seq < log.at_risk():
+                from .lookup import fact_at
+
                 self._start(2).str(key).value(fact_at(log, seq))
                 self._carried = self._record(r.FACT)
 

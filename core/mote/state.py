@@ -9,7 +9,6 @@ limit, so that the largest state is known in advance.
 import hashlib
 
 from . import records as r
-from . import recovered
 from .const import const
 from .msgpack import FormatError, Unpacker
 from .turn import Limits, Turn
@@ -139,6 +138,8 @@ class State:
                 entry[2] = seq
 
     def _recover(self, seq, u):
+        from . import recovered  # few logs ever lose anything
+
         number, kind, data = recovered.fold(self, seq, u)
         if kind in (r.ASK, r.ANSWER, r.SENT, r.FACT):
             try:

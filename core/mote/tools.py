@@ -163,15 +163,19 @@ class Toolset:
 
     def __init__(self, tools, declaration_bytes=1024):
         self.tools = list(tools)
-        self._packer = Packer(bytearray(declaration_bytes))
+        self._longest = declaration_bytes
         sha = hashlib.sha256()
+        longest = 0
         for n in range(len(self.tools)):
-            sha.update(self.declaration(n))
+            packed = self.declaration(n)
+            sha.update(packed)
+            longest = max(longest, len(packed))
         self.hash = sha.digest()[:16]
+        self._longest = longest
 
     def declaration(self, n):
-        """A view of the nth declaration's bytes, good until the next call."""
-        p = self._packer.reset(0)
+        """The nth declaration's bytes. The gateway wants them once, so nothing is kept for it."""
+        p = Packer(bytearray(self._longest))
         self.tools[n].pack(p)
         return p.taken()
 

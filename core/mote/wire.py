@@ -46,16 +46,14 @@ class Mac:
     """HMAC-SHA-256 under one key of at most 64 bytes."""
 
     def __init__(self, key):
-        pad = bytes(key) + bytes(64 - len(key))
-        self._inner = bytes([b ^ 0x36 for b in pad])
-        self._outer = bytes([b ^ 0x5C for b in pad])
+        self._inner = bytes([b ^ 0x36 for b in bytes(key) + bytes(64 - len(key))])
 
     def full(self, a, b=b""):
         """32 bytes over `a` and `b`."""
         inner = hashlib.sha256(self._inner)
         inner.update(a)
         inner.update(b)
-        outer = hashlib.sha256(self._outer)
+        outer = hashlib.sha256(bytes([b ^ 0x6A for b in self._inner]))  # 0x36 ^ 0x5C
         outer.update(inner.digest())
         return outer.digest()
 

@@ -55,6 +55,7 @@ class Writer:
         self._stage[self._used : end] = b"\xff" * (end - self._used)
         self._program(end)
         self._segments.medium.sync()
+        self._sha = None
         return self._at
 
     def _frame(self, kind):
