@@ -21,13 +21,14 @@ _TROUBLE = (OSError, EOFError, asyncio.TimeoutError, mqtt.ProtocolError)
 class Connection:
     """Runs one MQTT session over streams from `dial()`; `handler` hears of it.
 
-    The handler has `event(event)`, called for each event of the session, and `offline()`.
-    Errors of the network end up in `report`, once per change of the reason; then it waits: not at
-    all if the connection had lasted, else 1 s, 2 s, up to 30 s, with jitter. A broker that answers
-    CONNECT with nothing, or hangs up on it, is tried with the other version of MQTT next.
+    The handler has `event(event)`, called for each event of the session, and `offline()`. Up to
+    `gather_bytes` are read and written at once. Errors of the network end up in `report`, once per
+    change of the reason; then it waits: not at all if the connection had lasted, else 1 s, 2 s, up
+    to 30 s, with jitter. A broker that answers CONNECT with nothing, or hangs up on it, is tried
+    with the other version of MQTT next.
     """
 
-    def __init__(self, session, dial, handler, report, now_ms, silence_s):
+    def __init__(self, session, dial, handler, report, now_ms, silence_s, gather_bytes=_GATHER):
         self.session = session
         self.stream = None
         self.leaving = False  # its end is wanted, and no news
@@ -36,8 +37,8 @@ class Connection:
         self._report = report
         self._now_ms = now_ms
         self._silence_s = silence_s
-        self._buf = memoryview(bytearray(_GATHER))
-        self._out = memoryview(bytearray(_GATHER))  # what `flush` writes at once
+        self._buf = memoryview(bytearray(gather_bytes))
+        self._out = memoryview(bytearray(gather_bytes))  # what `flush` writes at once
         self._fill = 0  # bytes in it
         self._why = None
         self._absent = False  # no broker was reached
@@ -98,7 +99,7 @@ class Connection:
         held = self._held = []
         try:
             for piece in pieces:
-                if self._fill + len(piece) > _GATHER:
+                if self._fill + len(piece) > len(self._out):
                     await self.drain()
                     self._moved = True
                 if self.stream is not stream:
@@ -136,6 +137,8 @@ class Connection:
                 raise
         finally:
             task.cancel()
+            if self._drain is task:
+                self._drain = None
 
     async def run(self):
         """Never returns."""

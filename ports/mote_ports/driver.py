@@ -16,11 +16,8 @@ from mote import records as r
 from mote.agent import Refused
 from mote.turn import CALL, PUBLISH
 
-from .answers import refusal
 from .connection import Connection
-from .inbox import BadAsk, parse_ask
 from .outbox import Outbox
-from .text import is_unicode
 
 _LONG_MS = 60000
 _BUSY_MS = 5000  # the longest pause while a tool runs
@@ -41,7 +38,17 @@ class Driver:
     """Runs one device. `dial()` opens a Stream; `report(text, detail=False)` tells a person."""
 
     def __init__(
-        self, device, agent, link, session, dial, report, now_ms, silence_s, expiry_s=86400
+        self,
+        device,
+        agent,
+        link,
+        session,
+        dial,
+        report,
+        now_ms,
+        silence_s,
+        expiry_s=86400,
+        gather_bytes=512,
     ):
         self.agent = agent
         self.link = link
@@ -49,7 +56,7 @@ class Driver:
         self._topic = "mote/%s/" % device
         self._report = report
         self._now_ms = now_ms
-        self._net = Connection(session, dial, self, report, now_ms, silence_s)
+        self._net = Connection(session, dial, self, report, now_ms, silence_s, gather_bytes)
         self._wake = asyncio.Event()
         self._stop = asyncio.Event()
         self._failure = None
@@ -320,6 +327,8 @@ class Driver:
             self._net.write(self.session.puback(pid))
 
     def _ask(self, payload):
+        from .inbox import BadAsk, parse_ask  # not before there is one
+
         try:
             text, session, name = parse_ask(payload)
         except BadAsk as e:
@@ -337,6 +346,8 @@ class Driver:
             self._refuse(session, name, str(e))
 
     def _refuse(self, session, name, why):
+        from .answers import refusal
+
         self._report("ask refused: " + why)
         answer = refusal(session, name, why)
         if len(answer) <= self.session.room(self._topic + "out") and not self._net.crowded:
@@ -347,6 +358,8 @@ def result_text(value):
     """What a tool returned, as text for the model: strings as they are, the rest as JSON."""
     if value is None:
         return "done"
+    from .text import is_unicode
+
     text = value if isinstance(value, str) else json.dumps(value)
     return text if is_unicode(text) else repr(text.encode("utf-8", "replace"))
 

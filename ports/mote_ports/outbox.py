@@ -9,8 +9,6 @@ from mote.log import Lost
 from mote.lookup import GONE
 from mote.records import FAILED
 
-from .answers import Answer
-
 _ERRORS = 0x80  # reason codes from here on are errors (MQTT 5.0, 2.4)
 _PATIENCE = 3  # times that an answer is sent to a broker that refuses it,
 _RETRY_MS = 30000  # and when again
@@ -110,6 +108,8 @@ class Outbox:
             self._agent.sent(seq)  # nobody will ever acknowledge it
 
     def _payload(self, seq, answer, most):
+        from .answers import Answer  # not before there is one
+
         session, name, how, text = self._agent.answer(seq, answer)
         payload = Answer(session, name, how, text)
         try:

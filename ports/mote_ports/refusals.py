@@ -5,8 +5,6 @@ the same words come of it on both runtimes. Where the broker's certificate is at
 its names and dates.
 """
 
-from .certificates import dates, names
-
 # When this was written: no clock that is right shows less. It is a constant because the dates of
 # the files say nothing: frozen modules have none, packages may be built with any, and what is
 # unpacked on a machine without a clock is of 1970. Raise it with each release.
@@ -76,10 +74,7 @@ def _text(kind, error, target, cert, now):
 
 
 def _of_certificate(kind, host, cert, today):
-    try:
-        found, (first, last) = names(cert), dates(cert)
-    except (ValueError, IndexError, TypeError):  # there is none, or it is a strange one
-        found, first, last = (), "", ""
+    found, first, last = _read(cert) if cert else ((), "", "")
     if kind == _EXPIRED:
         when = " on " + last if last else ""
         return "the certificate expired%s, today is %s: the broker needs a new one" % (when, today)
@@ -89,6 +84,17 @@ def _of_certificate(kind, host, cert, today):
     shown = ", ".join(['"%s"' % name for name in found[:_MAX_NAMES]])
     what = "is for %s, not for" % shown if shown else "is not for"
     return 'the certificate %s "%s": [broker] host must be a name that is in it' % (what, host)
+
+
+def _read(cert):
+    """The names of a certificate, its first and its last day; empty if it is a strange one."""
+    from .certificates import dates, names
+
+    try:
+        first, last = dates(cert)
+        return names(cert), first, last
+    except (ValueError, IndexError):
+        return (), "", ""
 
 
 def _kind(error):

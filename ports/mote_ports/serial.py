@@ -13,9 +13,6 @@ there stops the sender where the line has flow control. What is written goes out
 import asyncio
 import sys
 
-from .reasons import os_reason
-from .system import now_ms
-
 if sys.implementation.name == "micropython":
     from .micropython.uart import open_port, speeds
 else:
@@ -35,7 +32,7 @@ class SerialPort:
     which returns how many bytes it took or None; close(). They raise OSError.
     """
 
-    def __init__(self, path, baud, now_ms=now_ms, open=open_port):
+    def __init__(self, path, baud, now_ms, open=open_port):
         self._path = path
         self._baud = baud
         self._now_ms = now_ms
@@ -65,6 +62,8 @@ class SerialPort:
 
     def failed(self, error):
         """Close the port, since it raised that; returns an OSError in words."""
+        from .reasons import os_reason
+
         port, self._port = self._port, None
         if port:
             port.close()

@@ -7,12 +7,9 @@ what to do.
 import asyncio
 import time
 
-from .reasons import error_number, network_reason
-from .system import certificate_of, tls_context
-
 _CONNECT_S = 20
 _IPPROTO_TCP = 6  # MP: names neither
-_TCP_NODELAY = 1
+_TCP_NODELAY = 1  # MP: lwIP's is another one, and it has the name
 _HUNG_UP = (0, 32, 104)  # nothing came; EPIPE, ECONNRESET
 
 
@@ -77,10 +74,13 @@ class Stream:
 
 def _told(error, target, began=False, cert=None):
     """An OSError in words."""
+    from .reasons import error_number, network_reason  # only a failing connection loads it
+
     host, _, trusted = target
     number = error_number(error)
-    hung_up = not began and number in _HUNG_UP and not _is_of_tls(error)
-    if trusted and (hung_up or _is_of_tls(error)):
+    by_tls = _is_of_tls(error, number)
+    hung_up = not began and number in _HUNG_UP and not by_tls
+    if trusted and (hung_up or by_tls):
         from .refusals import HUNG_UP, refusal  # only a failing connection loads it
 
         said = OSError(0, HUNG_UP) if hung_up else error
@@ -88,27 +88,30 @@ def _told(error, target, began=False, cert=None):
     return OSError(number, network_reason(error, host))
 
 
-def _is_of_tls(error):
+def _is_of_tls(error, number):
     # ssl.SSLError; MP: mbedTLS's own codes, and how it refuses a certificate
-    return hasattr(error, "library") or isinstance(error, ValueError) or error_number(error) < -100
+    return hasattr(error, "library") or isinstance(error, ValueError) or number < -100
 
 
 def _send_at_once(reader):
     """TCP_NODELAY, or each exchange waits for delayed acknowledgements (40 ms on Linux)."""
-    socket = getattr(reader, "s", None)  # MP: has it; asyncio on CPython sets it by itself
-    if hasattr(socket, "setsockopt"):
-        socket.setsockopt(_IPPROTO_TCP, _TCP_NODELAY, 1)
+    end = getattr(reader, "s", None)  # MP: has it; asyncio on CPython sets it by itself
+    if hasattr(end, "setsockopt"):
+        import socket
+
+        end.setsockopt(_IPPROTO_TCP, getattr(socket, "TCP_NODELAY", _TCP_NODELAY), 1)
 
 
 async def connect(host, port, tls=None):
     """Open a Stream. Raises OSError, or asyncio.TimeoutError after 20 s.
 
-    `tls` is None or the files (ca_file, client_cert, client_key), "" for none. With it, the server
-    must prove to be `host`; without a clock that can be right there is no connection.
+    `tls` is None, or where the CAs are that are trusted, for people, and a function that makes a
+    context and may raise ValueError. With it, the server must prove to be `host`; without a clock
+    that can be right there is no connection.
     MP: a refused connection shows only at the first read.
     """
-    target = (host, port, (tls[0] or "this system") if tls else "")
-    context = _context(tls) if tls else None
+    target = (host, port, tls[0] if tls else "")
+    context = _context(tls[1]) if tls else None
     try:
         opening = asyncio.open_connection(
             host, port, ssl=context, server_hostname=host if tls else None
@@ -123,14 +126,14 @@ async def connect(host, port, tls=None):
     return Stream(reader, writer, target)
 
 
-def _context(files):
+def _context(make):
     from .refusals import clock_fault
 
     fault = clock_fault(time.gmtime())
     if fault:
         raise OSError(0, fault)
     try:
-        return tls_context(*files)
+        return make()
     except ValueError as e:
         raise OSError(0, str(e)) from None
 
@@ -139,4 +142,8 @@ async def _look(error, host, port):
     """The certificate that was refused, if it helps to have it."""
     from .refusals import is_about_dates_or_names
 
-    return await certificate_of(host, port) if is_about_dates_or_names(error) else None
+    if not is_about_dates_or_names(error):
+        return None
+    from .system import certificate_of  # a board has none
+
+    return await certificate_of(host, port)

@@ -22,10 +22,12 @@ PAST = {"not_before": datetime.datetime(2024, 1, 1), "not_after": datetime.datet
 CLIENT = """
 import asyncio, sys
 from mote_ports.streams import connect
+from mote_ports.system import tls_context
 
 async def run(host, port, *files):
     try:
-        stream = await connect(host, int(port), files or None)
+        tls = (files[0] or "this system", lambda: tls_context(*files)) if files else None
+        stream = await connect(host, int(port), tls)
         stream.write(b"x")
         await stream.drain()
         buf = memoryview(bytearray(5))
@@ -98,7 +100,7 @@ async def served(folder, cert=None, handler=_greet, ca=None):
 async def said_by(runtime, folder, host, port, *files):
     """What CLIENT prints there; `files` are (ca, cert, key), names in the folder or ""."""
     program = sys.executable if runtime == "cpython" else interpreter.find()
-    assert program, interpreter.MISSING
+    assert program, interpreter.missing()
     env = interpreter.environment(folder, folder)
     env["PYTHONPATH"] = env["MICROPYPATH"].removesuffix(".frozen")
     env["SSL_CERT_FILE"] = os.devnull  # the machine's own trust store stays out of it

@@ -1,21 +1,8 @@
-"""Clock, durable files, locks, TLS and signals on MicroPython's unix port."""
+"""Durable files, locks, TLS and signals on MicroPython."""
 
-import time
+from .clock import now_ms  # noqa: F401 (`system` hands it on)
 
 _NO_FILE = (2, 21, 22)  # ENOENT, EISDIR, EINVAL: what FAT and littlefs say of a folder
-
-_clock = [time.ticks_ms(), 0]
-
-
-def now_ms():
-    """Milliseconds of a clock that never goes back and, unlike ticks_ms, never wraps.
-
-    Call it at least once in half a period of ticks_ms (6 days where it has 30 bits).
-    """
-    ticks = time.ticks_ms()
-    _clock[1] += time.ticks_diff(ticks, _clock[0])
-    _clock[0] = ticks
-    return _clock[1]
 
 
 def flush(file):
@@ -55,17 +42,13 @@ def tls_context(ca_file, client_cert, client_key):
     `client_cert` (its first certificate is sent) and `client_key` are ours, or both empty. Raises
     ValueError; its text begins with the key of [broker] that is wrong.
     """
-    import tls
-
     from ..certificates import named, read_pair, read_pem
+    from .trust import trusting
 
-    context = tls.SSLContext(tls.PROTOCOL_TLS_CLIENT)
     if not ca_file:
         raise ValueError("ca_file: needed: MicroPython has no trust store")
-    # small builds of mbedTLS read DER only, one certificate at a time
-    for cert in named("ca_file", read_pem, ca_file, "CERTIFICATE"):
-        named("ca_file: " + ca_file, context.load_verify_locations, cert)
-    context.verify_mode = tls.CERT_REQUIRED
+    trusted = named("ca_file", read_pem, ca_file, "CERTIFICATE")
+    context = named("ca_file: " + ca_file, trusting, trusted)
     if client_cert:
         cert, key = read_pair(client_cert, client_key)
         named("client_key: " + client_key, context.load_cert_chain, cert, key)
