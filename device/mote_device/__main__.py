@@ -78,14 +78,16 @@ def run(args):
 
 
 def _start(options):
-    from .daemon import Daemon, UnknownRecord
+    from .daemon import UnknownRecord
+    from .process import Process
 
-    daemon = Daemon(load_config(options["config"]), Report(options["verbose"]))
+    config = load_config(options["config"])
+    process = Process(config)
     if options["check"]:
-        print("moted: ok: " + daemon.check())
+        print("moted: ok: " + process.check())
         return 0
     try:
-        asyncio.run(daemon.run())
+        asyncio.run(process.run(Report(options["verbose"] or config.device.verbose)))
     except (Locked, UnknownRecord, OSError) as e:
         print("moted: %s" % e, file=sys.stderr)
         return 1

@@ -10,19 +10,21 @@ in this file: it names files that hold them, and read_key and read_secret read t
 import os
 import sys
 
-from mote_device import toml
+from . import ConfigError, toml
 
 MAX_SECRET = 1024  # bytes of a key file or a password file
 KEY_DIGITS = 64  # hexadecimal digits of a device's key: 32 bytes
 
 REQUIRED = object()
+UART = "UART:"  # begins the name of a board's serial port
 
 _NAME_CHARS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_."
 _HEX = "0123456789abcdefABCDEF"
 
 # (table, key, kind, default, rule, help). Kinds: see _KINDS; a "file" may be empty, a "path" may
 # not, and both are resolved against the folder of the configuration file, like the entries of
-# "paths". Rule: (low, high) of a number or of a string's length; a list of choices; or None.
+# "paths" and a "port" that is not a board's (UART:1). Rule: (low, high) of a number or of a
+# string's length; a list of choices; or None.
 KEYS = (
     ("device", "name", "name", REQUIRED, (1, 32), "the device's name in topics and in the log"),
     ("device", "key_file", "path", REQUIRED, None, "file with the device's key, mode 0600"),
@@ -30,6 +32,8 @@ KEYS = (
     ("device", "board", "str", "none", ["none", "greenhouse"], "simulated board to attach"),
     ("device", "world_file", "path", "world.json", None, "state of the simulated board's world"),
     ("device", "time_scale", "float", 1.0, (0.001, 1000), "simulated seconds per real second"),
+    ("device", "verbose", "bool", False, None, "tell of every ask, tool call and answer"),
+    ("device", "watchdog_s", "int", 8, (0, 600), "of a board: it resets what hangs; 0: none"),
     ("broker", "host", "str", "127.0.0.1", (1, 255), "name or address of the MQTT broker"),
     ("broker", "port", "int", 1883, (1, 65535), "TCP port; with tls the default is 8883"),
     ("broker", "user", "str", "", (0, 256), "user name at the broker; empty: none"),
@@ -38,13 +42,13 @@ KEYS = (
     ("broker", "ca_file", "file", "", None, "CAs to trust; empty: the system's, if it has any"),
     ("broker", "client_cert", "file", "", None, "our certificate, if the broker asks for one"),
     ("broker", "client_key", "file", "", None, "its key, mode 0600"),
-    ("broker", "serial", "file", "", None, "serial port with a bridge, in place of host and port"),
+    ("broker", "serial", "port", "", None, "serial port with a bridge, in place of host and port"),
     ("broker", "baud", "int", 115200, (1200, 4000000), "speed of the serial port"),
     ("broker", "keepalive_s", "int", 60, (5, 3600), "MQTT keep-alive"),
     ("broker", "session_expiry_s", "int", 86400, (0, 2592000), "MQTT session expiry"),
     ("log", "segment_kib", "int", 64, (4, 1024), "size of one segment of the log"),
     ("log", "segments", "int", 16, (4, 1024), "number of segments in the ring"),
-    ("log", "record_bytes", "int", 1024, (512, 4096), "longest record; longer bodies are split"),
+    ("log", "record_bytes", "int", 1024, (384, 4096), "longest record; longer bodies are split"),
     ("log", "program_unit", "int", 1, [1, 4, 16, 256], "bytes that the medium programs at once"),
     ("log", "when_full", "str", "refuse", ["refuse", "drop"], "refuse new asks, or drop records"),
     ("limits", "open_turns", "int", 8, (1, 64), "turns that may be open at once"),
@@ -70,6 +74,7 @@ _KINDS = {
     "str": (str, "a string"),
     "path": (str, "a string"),
     "file": (str, "a string"),
+    "port": (str, "a string"),
     "int": (int, "an integer"),
     "float": (float, "a number"),
     "bool": (bool, "true or false"),
@@ -89,10 +94,6 @@ _ERRORS = {2: "no such file", 13: "permission denied", 21: "it is a folder, not 
 _TWO_WAYS = "with serial there is no network: take one of the two"
 
 
-class ConfigError(Exception):
-    """The configuration, or a file that it names, is missing or wrong. The text says where."""
-
-
 class Section:
     """One table of the file; each of its keys is an attribute."""
 
@@ -110,8 +111,11 @@ class Config:
             setattr(self, table, Section(sections[table]))
 
 
-def load_config(path):
-    """Read, check and complete the file at `path` (str); return a Config. Raises ConfigError."""
+def load_config(path, defaults=None):
+    """Read, check and complete the file at `path` (str); return a Config. Raises ConfigError.
+
+    `defaults` are {(table, key): value} in place of those in KEYS.
+    """
     data = _read(path, toml.MAX_TEXT)
     try:
         values, lines = toml.load(str(data, "utf-8"))
@@ -121,8 +125,9 @@ def load_config(path):
         raise ConfigError("%s: not UTF-8 text" % path) from None
     _check_names(path, values, lines)
     sections = {}
-    for table, key, kind, default, rule, _ in KEYS:
+    for table, key, kind, usual, rule, _ in KEYS:
         section = sections.setdefault(table, {})
+        default = (defaults or {}).get((table, key), usual)
         value = values.get(table, {}).get(key, default)
         try:
             section[key] = _checked(kind, rule, value, _folder(path))
@@ -260,7 +265,7 @@ def _checked(kind, rule, value, folder):
         raise ValueError("%s is not one of %s" % (_shown(value), shown))
     if isinstance(rule, tuple) and wanted is not str and not rule[0] <= value <= rule[1]:
         raise ValueError("%s is not in %s..%s" % (value, rule[0], rule[1]))
-    if kind in ("path", "file"):
+    if kind in ("path", "file") or (kind == "port" and not value.startswith(UART)):
         return _resolved(folder, value)
     return value
 

@@ -1,4 +1,22 @@
-"""Putting a device together from its configuration, and running it for as long as it lives."""
+"""The daemon: an agent on what a device has, for as long as it lives.
+
+It is the same on Linux and on a board. What is particular to either comes in as a *device*, which
+`process` and `firmware` put together:
+
+    name, key                       as they are in topics; the device's key, 32 bytes
+    limits, record_bytes            the core's Limits, [log] record_bytes
+    user, password                  at the broker, or None
+    keepalive_s, session_expiry_s   of MQTT
+    gather_bytes                    that are read from and written to the stream at once
+    tools                           a Toolset
+    facts                           the Facts whose tools are among them
+    board                           `reset_outputs()` names the outputs that the start switched off
+    lives                           how many may fail one after the other until the daemon ends, 0:
+                                    any number; and `advice`, what else helps then
+    now_ms()                        milliseconds, never going back
+    open_medium()                   the log's medium; closed after each life if it has `close`
+    dial()                          a coroutine: a stream to the broker
+"""
 
 import asyncio
 import gc
@@ -6,84 +24,54 @@ import os
 
 from mote import __version__, mqtt, wire
 from mote.agent import Agent, UnknownRecord
-from mote.facts import Facts
 from mote.link import Link
 from mote.log import Log, LogError, genesis
 from mote_ports.driver import OFFLINE, Driver
-from mote_ports.files import FileMedium, make_folders
-from mote_ports.lock import Lock
-from mote_ports.streams import connect
-from mote_ports.system import exit_signals, now_ms
-
-from .boards import make_board
-from .config import read_key, read_secret
-from .limits import limits_of
-from .loader import load_tools
-from .transport import serial_port, tls_files, where
 
 _RESTART_S = 5
 _LASTING_MS = 60000  # a life that was longer was a good one
-_RESERVE = 4096  # bytes that are given back when memory runs out
-_HEAD_ROOM = 256  # of a packet: topic, MQTT and MAC around a payload
+_RESERVE = 256  # bytes that are given back when memory runs out
+_ASK_ROOM = 256  # of a packet around an ask or a part: topic, JSON, MQTT's properties, MAC
+_UP_ROOM = 96  # of a packet around what goes up: topic, MQTT
+_CONNECT = 64  # more than that in CONNECT beside user and password: identifier, will
 
 
 class Daemon:
-    """One device. `check()` finds what is wrong with the configuration; `run()` runs it."""
+    """One device, until `stop`. `report(text, detail=False)` tells a person."""
 
-    def __init__(self, config, report):
-        self._config = config
+    def __init__(self, device, report):
+        self._device = device
         self._report = report
-        self._key = read_key(config.device.key_file)
-        secret = config.broker.password_file
-        self._password = read_secret(secret) if secret else None
-        self._serial = serial_port(config)
-        self._tls = tls_files(config)
-        self._board = make_board(
-            config.device.board, config.device.world_file, config.device.time_scale
-        )
-        self._limits = limits_of(config)
-        self._facts = Facts()
-        own = list(self._board.tools) + (self._facts.tools() if self._limits.facts else [])
-        self._tools = load_tools(own, config.tools.path, config.tools.modules)
         self._stopping = False
         self._why = None
         self._began_ms = 0
+        self._failed = 0  # lives in a row that did not last
         self._culprit = 0  # the ask whose turn ran out of memory last,
         self._again = False  # and whether it did so twice in a row
         self._medium = None
         self._driver = None
 
-    def check(self):
-        """One line about what would run."""
-        config = self._config
-        return "%s: %d tools, broker %s, state in %s" % (
-            config.device.name,
-            len(self._tools.tools),
-            where(config.broker),
-            config.device.state_dir,
-        )
+    @property
+    def stuck(self):
+        """Whether a tool did not end when it had to."""
+        return self._driver is not None and self._driver.stuck
 
     async def run(self):
-        """Until a signal. A log that can't go on is opened anew after a pause, as at a reboot."""
-        exit_signals(self._stop)
-        state = self._config.device.state_dir
-        make_folders(state + "/log")
-        lock = Lock(state)
-        lock.take()
-        try:
-            while not self._stopping:
-                await self._live()
-        finally:
-            lock.release()
-            if self._driver and self._driver.stuck:
-                self._report("a tool does not end; leaving it")
-                os._exit(1)
+        """Until `stop`. A log that can't go on is opened anew after a pause, as at a reboot."""
+        while not self._stopping and not 0 < self._device.lives <= self._failed:
+            await self._live()
+
+    def stop(self):
+        """End `run`."""
+        self._stopping = True
+        if self._driver:
+            self._driver.stop()
 
     async def _live(self):
         """One life: from opening the log to a signal, or to what makes another opening due."""
         reserve = bytearray(_RESERVE)
         self._driver = None
-        self._began_ms = now_ms()
+        self._began_ms = self._device.now_ms()
         try:
             self._driver = self._open()
             await self._driver.run()
@@ -101,8 +89,9 @@ class Daemon:
             self._say_why("%s: %s" % (type(e).__name__, e))
             await self._pause()
         finally:
-            if self._medium:
-                self._medium.close()
+            close = getattr(self._medium, "close", None)
+            if close:
+                close()
         del reserve
 
     def _blame(self):
@@ -129,9 +118,11 @@ class Daemon:
 
     def _say_why(self, why):
         """Tell a person why there is a pause, once in a row."""
-        if why != self._why or now_ms() - self._began_ms > _LASTING_MS:
+        lasted = self._device.now_ms() - self._began_ms > _LASTING_MS
+        self._failed = 1 if lasted else self._failed + 1
+        if why != self._why or lasted:
             self._report("%s; trying again every %d s" % (why, _RESTART_S))
-            self._report("if that does not help: keep the state folder, enroll the device again")
+            self._report("if that does not help: " + self._device.advice)
         self._why = why
 
     async def _pause(self):
@@ -139,66 +130,55 @@ class Daemon:
             if not self._stopping:
                 await asyncio.sleep(0.1)
 
-    def _stop(self):
-        self._stopping = True
-        if self._driver:
-            self._driver.stop()
-
     def _open(self):
         """The agent as the log says it is, and a driver for it."""
-        config = self._config
-        limits = self._limits
-        self._medium = medium = FileMedium(
-            config.device.state_dir + "/log",
-            config.log.segments,
-            config.log.segment_kib * 1024,
-            config.log.program_unit,
-        )
-        sign = wire.subkey(self._key, "log").sign
-        log = Log(medium, genesis(config.device.name), sign, config.log.record_bytes)
-        agent = Agent(log, self._tools, limits)
-        self._facts.agent = agent
+        device = self._device
+        self._medium = device.open_medium()
+        sign = wire.subkey(device.key, "log").sign
+        log = Log(self._medium, genesis(device.name), sign, device.record_bytes)
+        agent = Agent(log, device.tools, device.limits)
+        device.facts.agent = agent
         try:
-            agent.open(now_ms(), os.urandom(wire.NONCE), self._board.reset_outputs(), __version__)
+            agent.open(
+                device.now_ms(), os.urandom(wire.NONCE), device.board.reset_outputs(), __version__
+            )
         finally:
             for note in log.notes:
                 self._report("log: " + note)
         self._end_culprit(agent)
         self._report(
             "%s, epoch %d, %d records, %d open turns"
-            % (config.device.name, agent.epoch, log.seq, len(agent.turns))
+            % (device.name, agent.epoch, log.seq, len(agent.turns))
         )
-        link = Link(agent, self._key, os.urandom)
+        link = Link(agent, device.key, os.urandom)
+        gc.collect()  # what opening took, before what lasts is allocated behind it
         return Driver(
-            config.device.name,
+            device.name,
             agent,
             link,
-            self._session(limits, link.message_bytes),
-            self._dial,
+            self._session(link.message_bytes),
+            device.dial,
             self._report,
-            now_ms,
-            config.broker.keepalive_s * 3 // 2,
-            config.broker.session_expiry_s,
+            device.now_ms,
+            device.keepalive_s * 3 // 2,
+            device.session_expiry_s,
+            device.gather_bytes,
         )
 
-    def _session(self, limits, up_bytes):
-        broker = self._config.broker
+    def _session(self, up_bytes):
+        device = self._device
+        limits = device.limits
+        secrets = len((device.user or "").encode()) + len((device.password or "").encode())
         return mqtt.Session(
-            "mote-" + self._config.device.name,
-            user=broker.user or None,
-            password=self._password,
-            keepalive_s=broker.keepalive_s,
-            will=("mote/%s/state" % self._config.device.name, OFFLINE, True),
-            expiry_s=broker.session_expiry_s,
-            rx_bytes=max(limits.ask_bytes, limits.part_bytes) + _HEAD_ROOM,
-            tx_bytes=up_bytes + _HEAD_ROOM,
+            "mote-" + device.name,
+            user=device.user,
+            password=device.password,
+            keepalive_s=device.keepalive_s,
+            will=("mote/%s/state" % device.name, OFFLINE, True),
+            expiry_s=device.session_expiry_s,
+            rx_bytes=max(limits.ask_bytes, limits.part_bytes) + _ASK_ROOM,
+            tx_bytes=max(up_bytes, secrets + _CONNECT) + _UP_ROOM,
         )
-
-    async def _dial(self):
-        if self._serial:
-            return await self._serial.dial()
-        broker = self._config.broker
-        return await connect(broker.host, broker.port, self._tls)
 
 
 __all__ = ("Daemon", "UnknownRecord")

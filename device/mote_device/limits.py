@@ -3,7 +3,7 @@
 from mote.lookup import FACT_KEY, FACT_VALUE
 from mote.turn import Limits
 
-from .config import ConfigError
+from . import ConfigError
 
 _FIELDS = 128  # of a record: all fields but its text
 _FACT = FACT_KEY + FACT_VALUE + 24  # bytes of a fact's record, framed

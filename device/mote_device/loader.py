@@ -5,7 +5,7 @@ import sys
 from mote.msgpack import FormatError
 from mote.tools import Tool, Toolset
 
-from .config import ConfigError
+from . import ConfigError
 
 
 def load_tools(board_tools, path, modules):

@@ -1,6 +1,7 @@
 """The way to the broker that is configured: TCP, TLS or a serial line."""
 
-from .config import ConfigError, check_private
+from . import ConfigError
+from .config import check_private
 
 
 def where(broker):
@@ -16,30 +17,34 @@ def serial_port(config):
     if not broker.serial:
         return None
     from mote_ports.serial import SerialPort, speeds
+    from mote_ports.system import now_ms
 
     known = speeds()
     if known and broker.baud not in known:
         shown = ", ".join([str(speed) for speed in known if speed >= 9600])
         text = "%s: [broker] baud: %d can't be set here; known: %s"
         raise ConfigError(text % (config.path, broker.baud, shown))
-    return SerialPort(broker.serial, broker.baud)
+    return SerialPort(broker.serial, broker.baud, now_ms)
 
 
-def tls_files(config):
-    """(ca_file, client_cert, client_key), or None without TLS. Raises ConfigError.
+def tls_of(config):
+    """What `mote_ports.streams.connect` takes for `tls`. Raises ConfigError.
 
-    They are tried, so that what is wrong is found at the start; each connection reads them again.
+    The files are tried, so that what is wrong is found at the start; each connection reads them
+    again.
     """
     broker = config.broker
     if not broker.tls:
         return None
     from mote_ports.system import tls_context
 
+    def make():
+        return tls_context(broker.ca_file, broker.client_cert, broker.client_key)
+
     if broker.client_key:
         check_private(broker.client_key)
-    files = (broker.ca_file, broker.client_cert, broker.client_key)
     try:
-        tls_context(*files)
+        make()
     except ValueError as e:
         raise ConfigError("%s: [broker] %s" % (config.path, e)) from None
-    return files
+    return broker.ca_file or "this system", make

@@ -78,6 +78,7 @@ def test_defaults():
         assert loaded.device.state_dir == folder.path + "/state"
         assert loaded.device.world_file == folder.path + "/world.json"
         assert (loaded.device.board, loaded.device.time_scale) == ("none", 1.0)
+        assert (loaded.device.verbose, loaded.device.watchdog_s) == (False, 8)
         broker = loaded.broker
         assert (broker.host, broker.port, broker.user) == ("127.0.0.1", 1883, "")
         assert (broker.password_file, broker.tls, broker.ca_file) == ("", False, "")
@@ -116,13 +117,13 @@ def test_every_bound_of_every_number():
 
 def test_the_table_is_what_the_program_was_promised():
     rules = {row[0] + "." + row[1]: row[4] for row in config.KEYS}
-    assert len(rules) == len(config.KEYS) == 39
+    assert len(rules) == len(config.KEYS) == 41
     assert rules["broker.port"] == (1, 65535)
     assert rules["broker.keepalive_s"] == (5, 3600)
     assert rules["broker.session_expiry_s"] == (0, 2592000)
     assert rules["log.segment_kib"] == (4, 1024)
     assert rules["log.segments"] == (4, 1024)
-    assert rules["log.record_bytes"] == (512, 4096)
+    assert rules["log.record_bytes"] == (384, 4096)
     assert rules["limits.open_turns"] == rules["limits.steps"] == (1, 64)
     assert rules["limits.calls"] == (1, 256)
     assert rules["limits.seen_asks"] == rules["limits.sessions"] == (1, 1024)

@@ -5,6 +5,7 @@ and of the driver that it executes is a *moment*. Then it is run again, in a dae
 each moment that was chosen, and at that moment the line raises instead of being executed.
 """
 
+import linecache
 import sys
 import tempfile
 import time
@@ -82,7 +83,7 @@ class Fault:
         return self._line if frame.f_code.co_filename in _WATCHED else None
 
     def _line(self, frame, event, arg):
-        if event != "line":
+        if event != "line" or _does_nothing(frame):
             return self._line
         place = (frame.f_code.co_filename, frame.f_lineno)
         if not self._error:
@@ -93,6 +94,11 @@ class Fault:
             self.struck = f"{Path(place[0]).name}:{place[1]}"
             raise self._error("thrown in")
         return self._line
+
+
+def _does_nothing(frame):
+    """True at a `try:`, which is traced as a line of its own, outside of what it guards."""
+    return linecache.getline(frame.f_code.co_filename, frame.f_lineno).strip() == "try:"
 
 
 def _in_world(frame):

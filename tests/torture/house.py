@@ -3,7 +3,7 @@
     with House(folder, script) as house:
         house.run(house.answered("1"))
 
-Each `run` is one process of the daemon: `Daemon.run` from its lock to its end, however often it
+Each `run` is one process of the daemon: `Process.run` from its lock to its end, however often it
 opens the log anew meanwhile. Folder, chip, broker and gateway go on to the next one.
 """
 
@@ -15,9 +15,9 @@ import virtual
 from broker import Broker
 from gateway import Gateway
 from helpers import DEVICE, KEY, Random, bench_tools, chain_holds, opened
-from mote_device import daemon as module
+from mote_device import process as module
 from mote_device.config import load_config
-from mote_device.daemon import Daemon
+from mote_device.process import Process
 
 _PATIENCE_MS = 1200000
 
@@ -64,7 +64,7 @@ class House:
         key.chmod(0o600)
         (self.folder / "moted.toml").write_text(self._config)
         self._patch(module, "now_ms", virtual.now_ms)
-        self._patch(module, "exit_signals", lambda stop: None)
+        self._patch(module, "exit_signals", self._started)
         self._patch(module, "connect", self._connect)
         self._patch(os, "urandom", self._random.bytes)
         if self.chip:
@@ -78,6 +78,9 @@ class House:
     def _patch(self, owner, name, value):
         self._saved.append((owner, name, getattr(owner, name)))
         setattr(owner, name, value)
+
+    def _started(self, stop):
+        self.daemon = stop.__self__
 
     async def _connect(self, *_):
         return await self.broker.dial()
@@ -98,15 +101,16 @@ class House:
         return virtual.run(self._process(coroutine), most_ms)
 
     async def _process(self, coroutine):
-        self.daemon = Daemon(load_config(str(self.folder / "moted.toml")), self.report)
-        self.daemon._tools = self.tools
-        task = asyncio.create_task(self.daemon.run())
+        process = Process(load_config(str(self.folder / "moted.toml")))
+        process.tools = self.tools
+        task = asyncio.create_task(process.run(self.report))
+        await asyncio.sleep(0)  # it begins
         try:
             found = await coroutine
             assert not task.done(), "the daemon ended by itself"
             return found
         finally:
-            self.daemon._stop()
+            self.daemon.stop()
             await task
 
     async def until(self, true, step_s=0.05):
