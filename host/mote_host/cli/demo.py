@@ -30,7 +30,10 @@ ASK = "Read the soil moisture, then run the pump for 3 seconds."
     metavar="auto|mosquitto|amqtt|HOST:PORT",
     help="auto: mosquitto if it is installed, else amqtt in this process.",
 )
-@click.option("--runtime", help="What the device runs on: micropython (the default) or cpython.")
+@click.option(
+    "--runtime",
+    help="micropython (the default), cpython, or an emulated board: rv32 or cortex-m3.",
+)
 @click.option(
     "--timeout",
     "timeout_s",

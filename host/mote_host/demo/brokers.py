@@ -80,7 +80,11 @@ async def _mosquitto(port: int) -> AsyncIterator[Broker]:
         )
         with Path(folder, "log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                path, "-c", str(conf), stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
+                *(path, "-c", str(conf)),
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C on a terminal is for us, who need the broker yet
             )
         try:
             await _wait_listening(port, process)

@@ -27,6 +27,17 @@ class Runtime(Protocol):
     def environment(self) -> dict[str, str]:
         """Environment variables to set for it."""
 
+    def log_folder(self, folder: Path) -> Path:
+        """Where the log of the device in `folder` can be read; its files may be made for that."""
+
+
+class _Process:
+    """A device that is a process of this machine: its log is in its state folder."""
+
+    def log_folder(self, folder: Path) -> Path:
+        """The folder that the process itself writes."""
+        return folder / "state" / "log"
+
 
 def package_folders() -> list[str]:
     """Where the device's packages lie: one folder when installed, several in a checkout."""
@@ -41,7 +52,12 @@ def package_folders() -> list[str]:
     return folders
 
 
-class CPython:
+def device_environment() -> dict[str, str]:
+    """What lets this interpreter find the packages in a checkout that is not installed."""
+    return {"PYTHONPATH": os.pathsep.join(package_folders())}
+
+
+class CPython(_Process):
     """The interpreter that runs this."""
 
     name = "cpython"
@@ -56,10 +72,10 @@ class CPython:
 
     def environment(self) -> dict[str, str]:
         """Where the packages are, for a checkout that is not installed."""
-        return {"PYTHONPATH": os.pathsep.join(package_folders())}
+        return device_environment()
 
 
-class MicroPython:
+class MicroPython(_Process):
     """MicroPython's unix port: from the virtual environment, else from PATH."""
 
     name = "micropython"

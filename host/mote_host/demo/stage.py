@@ -23,6 +23,7 @@ from mote_host.gateway import Gateway
 from mote_host.providers import Provider
 from mote_host.registry import Registry
 from mote_host.store import Store
+from mote_host.tasks import end
 
 DEVICE = "greenhouse-1"
 _ONLINE_S = 20.0
@@ -42,8 +43,8 @@ class Device:
 
     @property
     def log_folder(self) -> Path:
-        """Where its log is."""
-        return self.folder / "state" / "log"
+        """Where its log is; a board's is read from its flash for that."""
+        return self._runtime.log_folder(self.folder)
 
     def said(self) -> str:
         """What it printed."""
@@ -181,6 +182,5 @@ async def staged(
                     yield Stage(found, meter, device, settings, registry, store, client)
             finally:
                 await device.stop()
-                gateway.cancel()
-                await asyncio.gather(gateway, return_exceptions=True)
+                await end(gateway)
                 await provider.aclose()
