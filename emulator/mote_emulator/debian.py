@@ -37,7 +37,7 @@ def find_mirror() -> Mirror:
     for tool in ("apt-get", "dpkg-deb"):
         if shutil.which(tool) is None:
             raise MoteError(f"no {tool} here: Debian packages can be fetched on Debian only")
-    listed = _run(["apt-get", "indextargets", "--format", _FORMAT])
+    listed = run(["apt-get", "indextargets", "--format", _FORMAT])
     for line in listed.splitlines():
         origin, label, signed_by, uri = (*line.split("|", 3), "", "", "", "")[:4]
         # The security archive has the same origin and another label.
@@ -99,7 +99,7 @@ class AptTree:
             "APT::Sandbox::User": "root",
         }
         given = [part for key, value in options.items() for part in ("-o", f"{key}={value}")]
-        return _run(["apt-get", *given, *arguments], cwd)
+        return run(["apt-get", *given, *arguments], cwd)
 
 
 def fetch(packages: Sequence[str], suite: str, arch: str, into: Path) -> Path:
@@ -116,21 +116,21 @@ def fetch(packages: Sequence[str], suite: str, arch: str, into: Path) -> Path:
         return folder
     into.mkdir(parents=True, exist_ok=True)
     tree = AptTree(into / f"apt-{suite}-{arch}", suite, arch, find_mirror())
-    _say(f"fetching {' '.join(names)} of Debian {suite} for {arch}")
+    say(f"fetching {' '.join(names)} of Debian {suite} for {arch}")
     tree.update()
     with tempfile.TemporaryDirectory(dir=into) as scratch:
         debs, root = Path(scratch, "debs"), Path(scratch, "root")
         debs.mkdir()
         found: dict[str, str] = {}
         for deb in tree.download(names, debs):
-            name, version = (_run(["dpkg-deb", "-f", str(deb), key]).strip() for key in _ABOUT)
+            name, version = (run(["dpkg-deb", "-f", str(deb), key]).strip() for key in _ABOUT)
             found[name] = version
-            _run(["dpkg-deb", "-x", str(deb), str(root)])
+            run(["dpkg-deb", "-x", str(deb), str(root)])
         (root / _MANIFEST).write_text(json.dumps(found, indent=1, sort_keys=True))
         shutil.rmtree(folder, ignore_errors=True)
         root.chmod(0o755)
         root.rename(folder)  # last and at once, so that a folder that is there is whole
-    _say(f"unpacked into {folder}")
+    say(f"unpacked into {folder}")
     return folder
 
 
@@ -155,7 +155,8 @@ def command(folder: Path, program: str) -> list[str]:
     return [str(loaders[0]), "--library-path", str(library), str(folder / program)]
 
 
-def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:
+def run(arguments: Sequence[str], cwd: Path | None = None) -> str:
+    """What a command printed. Raises MoteError with what it said if it fails."""
     shown = next((part for part in reversed(arguments) if not part.startswith("-")), "")
     try:
         done = subprocess.run(  # noqa: S603 (a list, no shell)
@@ -175,5 +176,6 @@ def _run(arguments: Sequence[str], cwd: Path | None = None) -> str:
     return done.stdout
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """Tell how it goes, on standard error."""
     print(f"debian: {text}", file=sys.stderr)
