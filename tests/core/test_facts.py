@@ -1,5 +1,7 @@
 """Facts: kept for good, however often the log wraps, and forgotten for good."""
 
+# slow on boards: test_facts_survive_a_cut_anywhere
+
 from chip import Chip, PowerCut
 from helpers import Bench, Random, bench_tools, make_log, raises, texts_of_results
 from lives import few, small_ring, state_of

@@ -29,12 +29,12 @@ def hooks(pytestconfig):
 def run(tmp_path):
     program = interpreter.find()
     if program is None:
-        pytest.skip(interpreter.MISSING)
+        pytest.skip(interpreter.missing())
 
     def run_source(name):
         path = tmp_path / f"test_{name}.py"
         path.write_text(SOURCE[name])
-        return interpreter.run(path, program, timeout_s=2)
+        return interpreter.run(path, timeout_s=2)
 
     return run_source
 

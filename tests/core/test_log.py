@@ -1,5 +1,8 @@
 """The log: what is appended comes back, whatever the medium's unit, and nothing else does."""
 
+# slow on boards: test_numbers_above_16_bits_go_on
+# slow on boards: test_a_failure_of_any_operation_loses_nothing
+
 from binascii import crc32
 
 from chip import PART, REFUSE, WRONG, Chip

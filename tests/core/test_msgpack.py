@@ -292,7 +292,11 @@ def test_garbage_raises_nothing_but_format_errors():
 
 def test_one_changed_byte_raises_nothing_but_format_errors():
     data = packed(SAMPLE)
+    # MP: a board's floats have 24 bits or less, into which some changes of 53 do not reach
+    double = data.index(b"\xcb") if 1.0 + 2**-30 == 1.0 else len(data)
     for at in range(len(data)):
+        if double < at <= double + 8:
+            continue
         for change in (1, 0x40, 0x80, 0xFF):
             bad = bytearray(data)
             bad[at] ^= change

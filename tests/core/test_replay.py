@@ -1,5 +1,8 @@
 """The agent over many lives: a turn cut anywhere is completed, and a fold is a fold."""
 
+# slow on boards: test_a_turn_of_idempotent_calls_survives_a_cut_anywhere
+# slow on boards: test_a_turn_of_read_calls_survives_a_cut_anywhere
+
 from chip import Chip, PowerCut
 from helpers import Bench, bench_tools, kept, make_log, nothing, opened, raises
 from lives import STATE, TURN, busy, few, small_ring, state_of

@@ -1,5 +1,7 @@
 """The file medium: what is programmed is read back, everything else reads as erased."""
 
+# not on boards: their log has a flash to itself
+
 import os
 
 from helpers import raises

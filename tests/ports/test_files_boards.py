@@ -4,6 +4,8 @@ What a power cut leaves is the block device at that moment. CPython has neither:
 holds for a folder of the host, with no power cut but a new life.
 """
 
+# not on boards: their log has a flash to itself
+
 import os
 
 from helpers import raises

@@ -1,5 +1,7 @@
 """A log on the file medium: what was synced survives power cuts and failures at any operation."""
 
+# not on boards: their log has a flash to itself
+
 import disk as d
 from disk import Disk
 from helpers import PowerCut, Random, opened, raises

@@ -1,5 +1,7 @@
 """The file medium on a disk that loses power, fails, and has caches."""
 
+# not on boards: their log has a flash to itself
+
 import disk as d
 from disk import Disk
 from helpers import PowerCut, Random, raises

@@ -1,5 +1,7 @@
 """One process owns a state folder. What several processes do: test_lock_race.py."""
 
+# not on boards: there are no processes
+
 import os
 
 from helpers import raises

@@ -113,7 +113,7 @@ def contend(tmp_path):
 def _programs(runtimes):
     found = {"cpython": sys.executable, "micropython": interpreter.find()}
     if found["micropython"] is None and runtimes != ("cpython",):
-        pytest.skip(interpreter.MISSING)
+        pytest.skip(interpreter.missing())
     return [found[runtime] for runtime in runtimes]
 
 

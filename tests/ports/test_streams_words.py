@@ -1,5 +1,7 @@
 """Certificates, keys and clocks, as far as they are read in order to explain a refusal."""
 
+# not on boards: it reads files of the host
+
 import os
 from binascii import a2b_base64
 
