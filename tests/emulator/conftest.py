@@ -1,0 +1,16 @@
+"""Tests of the emulated boards. Their fixtures come from mote_emulator.plugin."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[2])]  # for helpers of other tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs a compiler or an emulator: all that is here."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.emulator)
