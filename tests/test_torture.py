@@ -12,7 +12,8 @@ from helpers import Random
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]
 
-from tests.torture import __main__ as command  # noqa: E402 (the line above makes it importable)
+from tests.emulator import cuts  # noqa: E402 (the line above makes it importable)
+from tests.torture import __main__ as command  # noqa: E402
 from tests.torture import cutting, driver, raising  # noqa: E402
 from tests.torture.__main__ import main  # noqa: E402
 
@@ -86,6 +87,10 @@ def test_the_command_simulates_fresh_seeds(capsys, monkeypatch, tmp_path):
     assert found["broken"] == []
 
 
+async def survived(*_):
+    return cuts.Survived(1, 1, [])
+
+
 def test_the_command_runs_all_kinds_if_none_is_named(monkeypatch, tmp_path):
     broken = []
     monkeypatch.setattr(command.runs, "run", lambda *_: iter(()))
@@ -93,9 +98,11 @@ def test_the_command_runs_all_kinds_if_none_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(raising, "run", lambda *_: raising.Raised())
     monkeypatch.setattr(driver, "run", lambda *_: driver.Struck(broken=len(broken)))
     monkeypatch.setattr(command.storm, "main", lambda _: len(blown))
+    monkeypatch.setattr(command, "survive", survived)
+    monkeypatch.setattr(command.soak, "main", lambda _: 0)
     file, blown = tmp_path / "found.json", []
     assert main(["--json", str(file)]) == 0
-    kinds = ["cuts", "raises", "driver", "simulation", "storm"]
+    kinds = ["cuts", "raises", "driver", "simulation", "storm", "boards"]
     assert list(json.loads(file.read_text())) == kinds
     broken.append(1)
     assert main([]) == 1

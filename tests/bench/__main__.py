@@ -5,7 +5,7 @@ import sys
 from mote_host.errors import MoteError
 from rich.console import Console
 
-from tests.bench import client, cuts, flash, heap, log, sessions, size, start, turn, wire
+from tests.bench import boards, client, cuts, flash, heap, log, sessions, size, start, turn, wire
 from tests.bench.harness import Bench, show, write
 
 # To add one: a module with `run() -> Outcome`, and its line here.
@@ -20,6 +20,7 @@ BENCHES: dict[str, Bench] = {
     "log": log.run,
     "cuts": cuts.run,
     "sessions": sessions.run,
+    "boards": boards.run,
 }
 
 
