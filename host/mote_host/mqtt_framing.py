@@ -74,10 +74,9 @@ def _may_begin(data: bytearray) -> bool:
     )
 
 
-def partial(buf: bytearray, at: int) -> int:
-    """Where from `at` on the beginning of a CONNECT stands that is not whole; else the end."""
-    starts = range(max(at, len(buf) - PATTERN_BYTES + 1), len(buf))
-    for start in starts:
+def partial(buf: bytearray) -> int:
+    """Where at the end the beginning of a CONNECT stands that is not whole; else the end."""
+    for start in range(max(0, len(buf) - PATTERN_BYTES + 1), len(buf)):
         if _may_begin(buf[start:]) and not CONNECT.match(buf, start):
             return start
     return len(buf)

@@ -3,7 +3,7 @@
 import pytest
 from mote import mqtt
 from mote_host.mqtt_framing import MAX_PACKET_BYTES, BrokerStream, farewell, refusal
-from mote_host.mqtt_stream import SILENCE_MS, Broken, Connect, DeviceStream, Packet
+from mote_host.mqtt_stream import SILENCE_MS, TAIL_MS, Broken, Connect, DeviceStream, Packet
 
 BOOT = b"ets Jun  8 2016\r\nrst:0x1 (POWERON_RESET)\r\n\x10\x00\x10 waiting 0123\n"
 
@@ -121,25 +121,35 @@ def test_a_reset_inside_a_packet_is_the_same_at_all_splits():
 
 
 def test_a_reset_inside_a_connect_makes_one_connection():
-    for at in range(1, len(CONNECT) - 2):
-        assert _fed(CONNECT[:at] + CONNECT, None)[-1:] == [Connect(CONNECT, at)], at
-    # with the first byte or two of the second, the first one is whole
-    for at in (len(CONNECT) - 2, len(CONNECT) - 1):
-        first, broken, again = _fed(CONNECT[:at] + CONNECT, None)
-        assert (type(first), type(broken)) == (Connect, Broken)
-        assert again.packet == CONNECT
+    for at in range(1, len(CONNECT)):
+        found = _fed(CONNECT[:at] + CONNECT, None)
+        assert [event for event in found if isinstance(event, Connect)] == [Connect(CONNECT, at)]
 
 
 def test_a_connect_in_a_message_is_no_reset():
     for fake in (FAKE, FAKE_LAST, FAKE_CUT):
-        found = _at_all_splits(CONNECT + fake + PING + fake + PING, None)
-        assert found == [Connect(CONNECT, 0), *[Packet(fake), Packet(PING)] * 2]
+        found = _at_all_splits(CONNECT + fake + PING + fake + PUBLISH)
+        assert found == [Connect(CONNECT, 0), *map(Packet, (fake, PING, fake, PUBLISH))]
 
 
-def test_a_connect_in_a_message_that_seems_to_end_with_the_packet_behind_it_is_no_reset():
-    fake = bytes(SESSION.publish("mote/fern/up", CONNECT[: len(CONNECT) - len(PING)]))
-    found = _at_all_splits(CONNECT + fake + PING, None)
-    assert found == [Connect(CONNECT, 0), Packet(fake), Packet(PING)]
+def test_a_message_that_ends_as_a_connect_begins_passes_when_it_comes_again():
+    seems = bytes(SESSION.publish("mote/fern/up", b"text: " + CONNECT[: len(CONNECT) - len(PING)]))
+    for fake in (FAKE_LAST, FAKE_CUT, seems + PING):
+        stream = DeviceStream()
+        stream.receive(CONNECT + PING + fake, 0)
+        stream.poll(SILENCE_MS)
+        first, ping, broken = _events(stream)
+        assert (first, ping, type(broken)) == (Connect(CONNECT, 0), Packet(PING), Broken)
+        for _ in range(2):
+            stream.receive(CONNECT + PING + PING + fake, 0)
+            stream.poll(SILENCE_MS)
+            found = list(_events(stream))
+            assert found[0].packet == CONNECT
+            assert b"".join(event.data for event in found[1:]) == PING + PING + fake
+        other = fake.replace(b"text", b"tent")
+        stream.receive(other, 0)
+        stream.poll(SILENCE_MS)
+        assert [type(event) for event in _events(stream)] == [Broken]
 
 
 def test_what_follows_tells_without_silence():
@@ -159,8 +169,19 @@ def test_a_message_that_may_be_a_cut_one_waits_for_silence_and_no_longer():
     stream.poll(SILENCE_MS - 1)
     assert stream.next_event() is None
     stream.poll(SILENCE_MS)
-    assert stream.next_event() == Packet(FAKE_CUT)
+    assert isinstance(stream.next_event(), Broken)
     assert stream.deadline() is None
+
+
+def test_a_mac_that_ends_in_the_first_bytes_of_a_connect_waits_for_a_moment():
+    for tail in (CONNECT[:1], CONNECT[:2]):
+        stream = DeviceStream()
+        packet = bytes(SESSION.publish("mote/fern/up", b"any" + tail))
+        stream.receive(CONNECT + packet, 0)
+        assert len(list(_events(stream))) == 1
+        assert stream.deadline() == TAIL_MS
+        stream.poll(TAIL_MS)
+        assert stream.next_event() == Packet(packet)
 
 
 def test_a_device_that_says_goodbye_is_leaving_until_it_connects_again():
