@@ -79,6 +79,20 @@ def test_another_schema(store, path):
         Store(path)
 
 
+def test_an_older_schema_becomes_the_newest_and_keeps_what_it_holds(store, path):
+    give_nonce(store)
+    with store.transaction() as db:
+        for index in ("gaps_told", "claims"):
+            db.execute(f"DROP INDEX {index}")
+        db.execute("PRAGMA user_version = 3")
+    store.close()
+    for _ in range(2):
+        again = Store(path)
+        assert again.gaps("fern") == []
+        assert again.device("fern").nonce == b"n" * 8
+        again.close()
+
+
 def test_a_folder_that_can_not_be_made(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match=r"file/gateway\.db"):
