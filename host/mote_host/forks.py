@@ -99,6 +99,12 @@ class Forks:
             known = {row[0]: device_row(db, row[0]) for row in rows}
             return [_fork(db, row, known[row[0]]) for row in rows]
 
+    def check(self, name: str, branch: str) -> None:
+        """Raise DeviceError if there is nothing to `accept`."""
+        known = [fork.branch for fork in self.all(name)]
+        if not known or branch not in (*known, REPLICA):
+            raise _no_fork(name, branch)
+
     def accept(self, name: str, branch: str, now_ms: int) -> Accepted:
         """A person says which of both counts: REPLICA, or the branch of that name.
 
@@ -112,7 +118,7 @@ class Forks:
                 (name, branch, REPLICA),
             ).fetchone()
             if device is None or row is None:
-                raise DeviceError(f"{name} has no fork {branch}; mote forks lists them")
+                raise _no_fork(name, branch)
             points = _points(row[3])
             recovers = branch == REPLICA
             at, h = _common(db, device, points) or (0, genesis(name))
@@ -132,6 +138,10 @@ class Forks:
             # whoever else is still another one says so again within a minute
             db.execute("DELETE FROM forks WHERE device = ?", (name,))
             return Accepted(at, number, recovers)
+
+
+def _no_fork(name: str, branch: str) -> DeviceError:
+    return DeviceError(f"{name} has no fork {branch}; mote forks lists them")
 
 
 def _points(text: str) -> Known:

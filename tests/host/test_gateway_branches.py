@@ -235,8 +235,9 @@ async def test_a_fork_is_accepted(bench, fern, mote):
     await hear(bench, other, lambda: Forks(bench.store).all())
     (fork,) = Forks(bench.store).all()
     tip = bench.tip(fern)
-    with pytest.raises(DeviceError, match="has no fork 12345678"):
-        mote("forks", "accept", "fern", "12345678", "--yes")
+    for more in ((), ("--yes",)):  # nobody is asked about what is not there
+        with pytest.raises(DeviceError, match="has no fork 12345678"):
+            mote("forks", "accept", "fern", "12345678", *more)
     code, out = await asyncio.to_thread(mote, "forks", "accept", "fern", fork.branch, "--yes")
     assert code == 0
     assert "what it had behind that is branch 1" in out

@@ -92,11 +92,13 @@ def accept(ctx: click.Context, device: str, branch: str, yes: bool, as_json: boo
     With "replica" they are kept aside too, and the device takes them back into its log, so that
     what they say counts there. No ONCE tool starts before it has all of them.
     """
-    if not yes and not click.confirm(f"{device}: go on with {branch}?", err=True):
-        click.echo("nothing was changed", err=True)
-        return 1
     with find_store(settings_of(ctx)) as store:
-        done = Forks(store).accept(device, branch, int(time.time() * 1000))
+        forks = Forks(store)
+        forks.check(device, branch)
+        if not yes and not click.confirm(f"{device}: go on with {branch}?", err=True):
+            click.echo("nothing was changed", err=True)
+            return 1
+        done = forks.accept(device, branch, int(time.time() * 1000))
     if as_json:
         places = {"common": done.common, "branch": done.branch, "recovers": done.recovers}
         emit({"device": device, **places})
