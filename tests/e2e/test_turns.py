@@ -11,8 +11,10 @@ from typing import Any
 
 import pytest
 from mote_host.asking import Answer, ask
+from mote_host.demo import stage as stages
 from mote_host.demo.runtimes import Runtime
 from mote_host.demo.stage import DEVICE, Stage
+from mote_host.errors import DeviceError
 from mote_host.frames import Record
 from mote_host.providers import Call, Offline, Reply
 from scripted import PUMP, Scripted
@@ -52,6 +54,16 @@ class Seen:
             while sum(record.name == name for record in self.records) < n:
                 self._news.clear()
                 await self._news.wait()
+
+
+async def test_a_device_that_can_not_run_is_not_waited_for(
+    runtime: Runtime, stage_of: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "_ONLINE_S", 3600.0)
+    async with stage_of(runtime, Offline(), device_config="[nonsense]\n") as stage:
+        await stage.device.start()
+        with pytest.raises(DeviceError, match="nonsense"):
+            await stage.online()
 
 
 async def test_any_mqtt_client_can_ask(runtime: Runtime, stage_of: Callable[..., Any]) -> None:

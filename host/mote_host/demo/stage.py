@@ -107,15 +107,30 @@ class Stage:
     client: aiomqtt.Client
 
     async def online(self) -> None:
-        """Wait until the device says that it is there. Raises DeviceError after 20 s."""
+        """Wait until the device says that it is there.
+
+        Raises DeviceError after 20 s, or as soon as its process has ended.
+        """
+        process = self.device.process
+        if process is not None:
+            told = asyncio.create_task(self._told())
+            over = asyncio.create_task(process.wait())
+            try:
+                await asyncio.wait(
+                    (told, over), timeout=_ONLINE_S, return_when=asyncio.FIRST_COMPLETED
+                )
+                if told.done():
+                    return told.result()
+            finally:
+                await end(told, over)
+        raise DeviceError(f"the device did not come online:\n{self.device.said()}")
+
+    async def _told(self) -> None:
         topic = f"mote/{DEVICE}/state"
         await self.client.subscribe(topic)
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_ONLINE_S):
-                async for message in self.client.messages:
-                    if message.topic.value == topic and b"true" in bytes(message.payload):
-                        return
-        raise DeviceError(f"the device did not come online:\n{self.device.said()}")
+        async for message in self.client.messages:
+            if message.topic.value == topic and b"true" in bytes(message.payload):
+                return
 
     async def settled(self, timeout_s: float = 10.0) -> None:
         """Wait until the replica holds the device's whole log, as far as it is on disk."""
