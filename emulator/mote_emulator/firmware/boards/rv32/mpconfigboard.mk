@@ -11,6 +11,7 @@ AFLAGS += -misa-spec=2.2
 
 MICROPY_PY_LWIP = 1
 CFLAGS += -DMOTE_NET=1 -I$(BOARD_DIR)/lwip
+LDFLAGS += -Wl,--wrap=tcp_err -Wl,--wrap=tcp_recv -Wl,--wrap=dns_gethostbyname_addrtype
 MOTE_BOARD_C = $(notdir $(wildcard $(BOARD_DIR)/*.c))
 ifeq ($(MOTE_TLS),1)
 include $(BOARD_DIR)/tls/mbedtls.mk

@@ -3,17 +3,17 @@
 // Whatever can go on goes on at the next board_poll(), which Python's waits and loops call:
 //  1. What Python writes leaves at once. With Nagle's algorithm it would stay with lwIP until the
 //     last segment is acknowledged, and the acknowledgement in the ring until all tasks wait.
-//  2. A frame is never dropped for want of memory. It stays in the ring, and the rest with QEMU,
+//  2. A frame is not dropped for want of memory. It stays in the ring, and the rest with QEMU,
 //     until Python has read what fills the memory. QEMU's TCP repeats a lost one after a second.
+//     But what has waited that long may be in the way of what Python waits for: then it goes, and
+//     what need not wait, such as acknowledgements, has other memory.
 //  3. What came is acknowledged, with an answer or without, before the processor sleeps, not only
 //     after lwIP's 250 ms: after a pause QEMU's TCP sends one segment and waits.
 //  4. A full ring is waited for; lwIP would try again only when the retransmission is due.
 // A cable that is pulled costs frames, but no connection: isconnected() tells, lwIP does not know.
-#include <stdlib.h>
 #include <string.h>
 
 #include "py/mperrno.h"
-#include "py/mphal.h"
 #include "py/runtime.h"
 #include "extmod/modnetwork.h"
 #include "lwip/dhcp.h"
@@ -36,6 +36,7 @@ enum { RECEIVE, TRANSMIT }; // numbers of the queues
 #define HEADER 12 // virtio's own, before each frame: all zero without offloads
 #define FRAME (HEADER + SIZEOF_ETH_HDR + MTU)
 #define PATIENCE_US 1000000 // for a full ring: QEMU empties it within milliseconds
+#define UNREAD_US 1000000 // for Python to read, before frames are dropped
 #define DUPLICATES 3
 
 static struct {
@@ -46,28 +47,13 @@ static struct {
     bool fresh; // frames came since the last sleep: Python looks at its sockets first
     bool slept; // so an interrupt may have come
     bool owing; // acknowledgements may be due
+    uint64_t full_since; // when there was no memory for a frame of `misfit` bytes; 0 if there is
+    uint32_t misfit;
 } lan = { .base = { &board_lan_type } };
 
 static struct dhcp dhcp;
 static virtq_t receive, transmit;
 static uint8_t received[VIRTQ_BUFFERS][FRAME], sent[VIRTQ_BUFFERS][FRAME];
-
-u32_t sys_now(void) {
-    return mp_hal_ticks_ms();
-}
-
-uint32_t net_random(void) {
-    uint32_t number;
-    if (board_entropy((uint8_t *)&number, sizeof(number)) < sizeof(number)) {
-        number = (uint32_t)board_now_us() * 2654435761u; // no device: spread, but to be guessed
-    }
-    return number;
-}
-
-void net_broken(const char *why) {
-    mp_printf(&mp_plat_print, "lwIP: %s\n", why);
-    exit(1);
-}
 
 static int frame_to_send(void) {
     uint32_t length;
@@ -105,16 +91,59 @@ static void lend(int n) {
     virtq_put(&receive, n, received[n], FRAME, true);
 }
 
-// Pass a frame on; false if there is no memory for it now.
+// Whether a frame has data behind other data of its connection, which Python has not read yet.
+static bool is_behind_unread(const uint8_t *frame, uint32_t length) {
+    const struct eth_hdr *ethernet = (const void *)frame;
+    const struct ip_hdr *ip = (const void *)(frame + SIZEOF_ETH_HDR);
+    if (length < SIZEOF_ETH_HDR + IP_HLEN || ethernet->type != PP_HTONS(ETHTYPE_IP)
+        || IPH_PROTO(ip) != IP_PROTO_TCP
+        || length < SIZEOF_ETH_HDR + IPH_HL_BYTES(ip) + (uint32_t)TCP_HLEN) {
+        return false;
+    }
+    const struct tcp_hdr *tcp = (const void *)((const uint8_t *)ip + IPH_HL_BYTES(ip));
+    if (lwip_ntohs(IPH_LEN(ip)) <= IPH_HL_BYTES(ip) + TCPH_HDRLEN_BYTES(tcp)) {
+        return false;
+    }
+    for (const struct tcp_pcb *pcb = tcp_active_pcbs; pcb; pcb = pcb->next) {
+        if (pcb->local_port == lwip_ntohs(tcp->dest) && pcb->remote_port == lwip_ntohs(tcp->src)) {
+            return pcb->rcv_wnd < TCP_WND;
+        }
+    }
+    return false;
+}
+
+static struct pbuf *memory_for(const uint8_t *frame, uint32_t length) {
+    struct pbuf *p = pbuf_alloc(PBUF_RAW, length, PBUF_POOL);
+    if (p && length >= lan.misfit) {
+        lan.full_since = 0;
+    } else if (!p && !is_behind_unread(frame, length)) {
+        p = pbuf_alloc(PBUF_RAW, length, PBUF_RAM);
+    }
+    return p;
+}
+
+// Whether Python has had its time to make room for a frame.
+static bool is_overdue(uint32_t length) {
+    uint64_t now = board_now_us();
+    if (!lan.full_since) {
+        lan.full_since = now;
+        lan.misfit = length;
+    }
+    return now - lan.full_since > UNREAD_US;
+}
+
+// Pass a frame on, or drop it; false if it is to wait.
 static bool pass(const uint8_t *frame, uint32_t length) {
     if (length <= HEADER || length > FRAME) {
         return true;
     }
-    struct pbuf *p = pbuf_alloc(PBUF_RAW, length - HEADER, PBUF_POOL);
+    frame += HEADER;
+    length -= HEADER;
+    struct pbuf *p = memory_for(frame, length);
     if (!p) {
-        return false;
+        return is_overdue(length);
     }
-    pbuf_take(p, frame + HEADER, length - HEADER);
+    pbuf_take(p, frame, length);
     if (lan.netif.input(p, &lan.netif) != ERR_OK) {
         pbuf_free(p);
     }

@@ -48,7 +48,8 @@ uint32_t net_random(void);
 
 // Receiving. A frame takes as many buffers of the pool as it needs, and keeps them until Python has
 // read it: five for a message of 1 KB, one for an acknowledgement. A full window of large frames
-// takes 24 of them. Past the pool frames stay in the card's ring, and then in QEMU.
+// takes 24 of them. Past the pool frames stay in the card's ring, and then in QEMU, for a while;
+// what does not wait for Python has MEM_SIZE (net.c).
 #define PBUF_POOL_BUFSIZE 256
 #define PBUF_POOL_SIZE 48
 #define MEMP_NUM_PBUF 4 // they refer to memory elsewhere, which modlwip.c never does
