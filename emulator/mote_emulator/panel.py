@@ -262,7 +262,7 @@ class Panel:
         number = self._page.number(_ASKED_AT) + 1
         self._page.set(_ASKED_AT, number)
         async with asyncio.timeout(timeout_s):
-            while self._page.number(_TOLD_AT) != number:  # noqa: ASYNC110 (memory tells nobody)
+            while self._page.number(_TOLD_AT) < number:  # noqa: ASYNC110 (memory tells nobody)
                 await asyncio.sleep(0.005)
         return Heap(*(self._page.number(_USED_AT + 4 * n) for n in range(3)))
 

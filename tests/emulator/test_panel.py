@@ -1,5 +1,7 @@
 """What a board drives and senses, seen from the other side."""
 
+import asyncio
+
 import pytest
 from mote_emulator.console import BoardTraceback
 from mote_emulator.panel import (
@@ -259,3 +261,9 @@ def test_only_levels_and_channels_that_are_there(panel):
 def test_changes_that_are_being_overwritten_are_left_out(panel):
     panel._page.set(0x7F8, 5)  # as if five had been noted, of which only the first is in its place
     assert [c.number for c in panel.journal()] == [0]
+
+
+async def test_all_who_ask_for_the_heap_are_told(board, panel):
+    await board()
+    found = await asyncio.gather(*(panel.heap() for _ in range(3)))
+    assert all(heap.used > 0 < heap.free for heap in found)

@@ -15,5 +15,6 @@ void heap_poll(void) {
     PANEL->heap_used = info.used;
     PANEL->heap_free = info.free;
     PANEL->heap_largest = info.max_free * MICROPY_BYTES_PER_GC_BLOCK;
+    __sync_synchronize(); // for the host's processors, too
     PANEL->heap_told = PANEL->heap_asked; // last: now the figures are there
 }

@@ -42,6 +42,7 @@ static void note(unsigned pin, uint8_t level, uint32_t us) {
     change->us = us;
     change->pin = (uint8_t)pin;
     change->level = level;
+    __sync_synchronize(); // for the host's processors, too
     PANEL->journal_count = number + 1; // last: what is counted is whole
 }
 
