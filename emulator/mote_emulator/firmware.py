@@ -2,8 +2,9 @@
 
 Two caches, both by content. Objects lie in a folder for each configuration, compiler and set of
 sources, in which make finds what a change concerns: one of the agent's Python compiles one file
-and links. Finished firmware lies under the digest of all that goes into it. The same input gives
-the same bytes, in whatever folder.
+and links. A C file that has come or gone makes another folder: make would keep the names that it
+defined. Finished firmware lies under the digest of all that goes into it. The same input gives the
+same bytes, in whatever folder.
 """
 
 import os
@@ -78,7 +79,9 @@ def build(
     compiler = run([f"{board.prefix}gcc", "--version"]).splitlines()[0]
     texts = _texts(board, agent, tls)
     with _snapshot(cache) as files:
-        base = _digest(f"{name} {sources.version} {compiler} tls={tls}", files, _FOR_OBJECTS)
+        names = sorted(str(path.relative_to(files)) for path in files.rglob("*.c"))
+        setting = f"{name} {sources.version} {compiler} tls={tls} {names}"
+        base = _digest(setting, files, _FOR_OBJECTS)
         folder = cache / "firmware" / f"{name}-{_digest(base, files, _FOR_LINKING, texts)}"
         made = Firmware(name, folder / "firmware.elf", folder / "firmware.map")
         if not made.elf.exists():

@@ -84,6 +84,10 @@ def test_each_change_is_another_firmware(cache, makes, monkeypatch, tmp_path):
     for name in ("common/pin.c", "common/board.h", "boards/cortex-m3/board.ld", "manifest.py"):
         (copy / name).write_text((copy / name).read_text() + "\n")
         found.append(build(BOARD, cache=cache, agent=BUNDLE))
+    folders = set((cache / "objects").iterdir())
+    (copy / "common/pin.c").unlink()
+    found.append(build(BOARD, cache=cache, agent=BUNDLE))
+    assert folders < set((cache / "objects").iterdir())  # what it defined is not compiled in
     assert len({made.elf for made in found}) == len(found) == len(makes)
 
 
