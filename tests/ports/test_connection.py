@@ -79,7 +79,7 @@ def test_who_is_thrown_out_again_and_again_is_told_of_a_clone():
     begun = virtual.now_ms()
     bed.run(go())
     assert len([text for text in bed.said if "another client" in text]) == 1
-    assert virtual.now_ms() - begun > 2000  # it stands back
+    assert virtual.now_ms() - begun >= 1500  # it stands back: for half of 1 and of 2 s, at least
 
 
 def test_a_broker_that_reads_no_more_is_left():
