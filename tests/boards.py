@@ -19,6 +19,7 @@ FOLDERS = ("core", "ports")
 NAMES = tuple(BOARDS)
 HEAP_BYTES = 6 << 20  # as on the unix port: tests hold whole simulated chips
 TIMEOUT_S = 240
+ALL_TIMEOUT_S = 7200
 _RUN = "import runner; print('ended', runner.run(__import__('%s'), %r))"
 _SLOW = re.compile(r"^# slow on boards: (.*)$", re.MULTILINE)
 
@@ -40,12 +41,14 @@ def missing(name):
     return f"the board {name} needs: apt-get install {' '.join(lacks)}" if lacks else None
 
 
-def run(path, name, without=()):
-    """Run the tests of the file `path` on the board, but for some; returns an Outcome."""
-    return asyncio.run(_run(path, name, without))
+def run(path, name, slow_too=False):
+    """Run the tests of the file `path` on the board, or all but the slow ones; an Outcome."""
+    if slow_too:
+        return asyncio.run(_run(path, name, (), ALL_TIMEOUT_S))
+    return asyncio.run(_run(path, name, too_slow(path), TIMEOUT_S))
 
 
-async def _run(path, name, without):
+async def _run(path, name, without, timeout_s):
     with tempfile.TemporaryDirectory(prefix="mote-board-") as folder:
         flash = FlashImage.create(Path(folder, "flash.img"))
         flash.format()
@@ -55,7 +58,7 @@ async def _run(path, name, without):
         ) as machine:
             try:
                 await machine.wait_for("^>>> ")
-                said = await machine.execute(_RUN % (path.stem, without), TIMEOUT_S)
+                said = await machine.execute(_RUN % (path.stem, without), timeout_s)
             except BoardError as error:
                 return Outcome(f"{machine.console.transcript}\n{error}", "none")
         return Outcome(said, int("ended 0" not in said.splitlines()[-1]))

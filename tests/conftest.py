@@ -3,10 +3,10 @@
 A file in a portable folder is run on MicroPython too, unless it imports something that only
 CPython has or says "# cpython only" in its first lines. All functions of a file run in a single
 MicroPython process, and the items report what happened there. What takes long says "# slow" there,
-or "# slow on micropython": portable files can't import pytest for a mark. What is not slow on
-MicroPython runs on the emulated boards, too, unless it says "# not on boards": there is no
-operating system below it. Tests that it names with "# slow on boards: NAMES" run there only with
---all-on-boards.
+or "# slow on micropython": portable files can't import pytest for a mark. All of them run on the
+emulated boards, too, unless they say "# not on boards": there is no operating system below them.
+What is slow on MicroPython, and tests that are named with "# slow on boards: NAMES", run there
+with --all-on-boards only, which `make torture` does.
 """
 
 import os
@@ -27,7 +27,7 @@ ONLY_CPYTHON = re.compile(
     r"^\s*(?:import|from)\s+(?:pytest|hypothesis|tomllib|msgpack)\b", re.MULTILINE
 )
 RUNTIMES = ("cpython", "micropython", *boards.NAMES)
-_SLOW = re.compile(r"# slow(?: on (\w+))?")
+_SLOW = re.compile(r"# slow(?! on boards)(?: on (\w+))?")
 
 
 _outcomes = {}
@@ -38,9 +38,12 @@ def pytest_addoption(parser):
     parser.addoption("--all-on-boards", action="store_true", help="slow tests on boards, too")
 
 
-def _without(config, path):
-    """The tests of the file that do not run on boards now."""
-    return () if config.getoption("--all-on-boards") else boards.too_slow(path)
+def _on_boards(config, path, name):
+    """True if the test of that name in the portable file is to run on boards now."""
+    if not boards.runs_here(path):
+        return False
+    slow = _said_slow(path) or name in boards.too_slow(path)
+    return not slow or config.getoption("--all-on-boards")
 
 
 def is_portable(path):
@@ -72,9 +75,8 @@ def pytest_generate_tests(metafunc):
     if is_portable(metafunc.definition.path):
         # the functions are plain and take no argument: the runtime is for the hooks below
         metafunc.fixturenames.append("runtime")
-        path = metafunc.definition.path
-        slow = metafunc.function.__name__ in _without(metafunc.config, path)
-        on_boards = boards.runs_here(path) and not _said_slow(path) and not slow
+        definition = metafunc.definition
+        on_boards = _on_boards(metafunc.config, definition.path, metafunc.function.__name__)
         metafunc.parametrize("runtime", RUNTIMES if on_boards else RUNTIMES[:2])
 
 
@@ -106,7 +108,7 @@ def pytest_pyfunc_call(pyfuncitem):
         _outcomes[path, runtime] = (
             interpreter.run(path)
             if runtime == "micropython"
-            else boards.run(path, runtime, _without(pyfuncitem.config, path))
+            else boards.run(path, runtime, pyfuncitem.config.getoption("--all-on-boards"))
         )
     failure = _outcomes[path, runtime].failure(pyfuncitem.originalname)
     if failure is not None:

@@ -100,7 +100,8 @@ def test_the_command_runs_all_kinds_if_none_is_named(monkeypatch, tmp_path):
     monkeypatch.setattr(command.storm, "main", lambda _: len(blown))
     monkeypatch.setattr(command, "survive", survived)
     monkeypatch.setattr(command.soak, "main", lambda _: 0)
-    file, blown = tmp_path / "found.json", []
+    monkeypatch.setattr(command, "check_all_on_boards", lambda: list(failed))
+    file, blown, failed = tmp_path / "found.json", [], []
     assert main(["--json", str(file)]) == 0
     kinds = ["cuts", "raises", "driver", "simulation", "storm", "boards"]
     assert list(json.loads(file.read_text())) == kinds
@@ -108,6 +109,9 @@ def test_the_command_runs_all_kinds_if_none_is_named(monkeypatch, tmp_path):
     assert main([]) == 1
     broken.clear()
     blown.append(1)
+    assert main([]) == 1
+    blown.clear()
+    failed.append("on a board")
     assert main([]) == 1
 
 

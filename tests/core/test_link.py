@@ -1,5 +1,7 @@
 """The link against a gateway: upload, replies, loss of any kind, and timers."""
 
+# slow on boards: test_loss_repetition_and_disorder_complete_every_turn
+
 from gateway import (
     TEXT,
     deliver,

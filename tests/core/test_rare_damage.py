@@ -1,5 +1,7 @@
 """Damage that needs two things to go wrong: it is told, and nothing is lost without a word."""
 
+# slow on boards: test_records_behind_a_flipped_header_of_an_old_segment_are_a_gap
+
 from binascii import crc32
 
 from chip import Chip

@@ -1,5 +1,6 @@
 """The agent over many lives: a turn cut anywhere is completed, and a fold is a fold."""
 
+# slow on boards: test_a_turn_of_once_calls_survives_a_cut_anywhere
 # slow on boards: test_a_turn_of_idempotent_calls_survives_a_cut_anywhere
 # slow on boards: test_a_turn_of_read_calls_survives_a_cut_anywhere
 

@@ -1,5 +1,7 @@
 """Whole segments that are damaged, foreign or noise: told, and the rest stays usable."""
 
+# slow on boards: test_a_zeroed_block_anywhere_leaves_the_rest_usable
+
 from binascii import crc32
 
 from chip import Chip

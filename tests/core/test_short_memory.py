@@ -6,13 +6,15 @@ line there instead).
 """
 
 import gc
+import sys
 
 from chip import Chip
 from life import Life, script
 from outside import World
 
 MEASURED = hasattr(gc, "mem_free")
-MOST, STEP = 14400, 2400  # bytes that are free: at first, and less each time
+WORD = 8 if sys.maxsize > 1 << 32 else 4  # what all is made of
+MOST, STEP = 1800 * WORD, 300 * WORD  # bytes that are free: at first, and less each time
 
 
 def _filled(free):
@@ -39,15 +41,16 @@ class _Short:
         self.life = Life(self.chip, self.world)
         self.rounds = 0
         self.blocks = None  # what fills the heap
-        self.raised = self.reopened = 0
+        self.raised = 0
 
     def round(self, free, restart):
         """One round of the script with so many bytes free."""
         number = self.life.fresh(self.rounds)
+        if restart:
+            self.life = None
         self.blocks = _filled(free)
         try:
             if restart:
-                self.life = None
                 self.life = Life(self.chip, self.world)
             self.life.round(number)
         except MemoryError:
@@ -65,7 +68,6 @@ class _Short:
         if agent and agent.state.seq == agent.log.seq:
             self.life.go_on()
             return
-        self.reopened += 1
         self.life = Life(self.chip, self.world)
         self.life.recover()
 
@@ -80,7 +82,9 @@ def test_appends_and_turns_with_less_and_less_memory():
 
 def test_a_log_is_opened_with_less_and_less_memory():
     device = _Short()
-    for free in range(MOST, 0, -STEP - 1200):
+    for free in range(MOST, -1, -STEP - 150 * WORD):
         device.round(free, restart=True)
-    assert device.reopened > 0 or not MEASURED, device.reopened
+    # raised in opening or in the turn behind it: a collector that looks through the stack may find
+    # the life before there, and give its memory to the opening
+    assert device.raised > 0 or not MEASURED, device.raised
     Life(device.chip, device.world).recover()

@@ -1,5 +1,7 @@
 """The driver on a broker, a gateway and a chip in memory."""
 
+# slow on boards: test_a_restart_at_any_packet_starts_no_tool_twice
+
 import asyncio
 
 import virtual

@@ -1,5 +1,7 @@
 """A device's log on raw flash, through the block-device protocol."""
 
+# slow on boards: test_turns_go_round_the_ring_and_over_restarts
+
 from blockdev import BlockDevice
 from helpers import Bench
 from mote import records as r

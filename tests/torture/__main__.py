@@ -4,7 +4,8 @@ cuts: the power goes, at every operation of the log. raises: an exception at eve
 agent. driver: one at every line of the whole daemon. simulation: worlds of devices, gateways and
 accidents from fresh seeds, see `python -m tests.simulation --help`. storm: real processes over a
 real broker, from a fresh seed, see `python -m tests.e2e.storm --help`. boards: on the emulated
-boards, 1,000 power cuts on each, and 100,000 turns without a growing heap on rv32.
+boards, all portable tests, those that are too slow for `make test`, too; 1,000 power cuts on each;
+and 100,000 turns without a growing heap on rv32.
 
 Progress is on standard error, a table of numbers on standard output. The exit code is 1 if
 anything was not as promised.
@@ -16,6 +17,7 @@ import dataclasses
 import json
 import multiprocessing
 import secrets
+import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
@@ -41,6 +43,10 @@ _ASKS_A_SECOND = 6  # about as many as a storm answers
 _BOARD_CUTS = 1000
 _TURNS = 100000
 _TURNS_A_SECOND = 20
+_ALL_ON_BOARDS = (
+    *(sys.executable, "-m", "pytest", "-q", "-n", str(_PROCESSES), "--dist", "loadfile"),
+    *("--all-on-boards", "-m", "emulator", "tests/core", "tests/ports"),
+)
 
 
 def main(arguments: list[str]) -> int:
@@ -113,9 +119,9 @@ def _blow(given: argparse.Namespace) -> tuple[object, int]:
 
 
 def _emulate(given: argparse.Namespace) -> tuple[object, int]:
-    """Power cuts on both boards, then many turns."""
+    """The slow tests, then power cuts on both boards, then many turns."""
     numbers: dict[str, object] = {}
-    broken: list[str] = []
+    broken = [] if given.seconds is not None else check_all_on_boards()
     cuts = _BOARD_CUTS if given.seconds is None else max(1, int(given.seconds))
     for name in BOARDS:
         with tempfile.TemporaryDirectory(prefix="mote-cuts-") as folder:
@@ -129,6 +135,12 @@ def _emulate(given: argparse.Namespace) -> tuple[object, int]:
     turns = _TURNS if given.seconds is None else max(100, int(given.seconds * _TURNS_A_SECOND))
     grown = soak.main(["--turns", str(turns)])
     return numbers | {"turns": turns, "grown": grown}, len(broken) + grown
+
+
+def check_all_on_boards() -> list[str]:
+    """Run all portable tests on the boards; what is broken."""
+    failed = subprocess.run(_ALL_ON_BOARDS, check=False).returncode
+    return ["tests of tests/core or tests/ports failed on a board"] if failed else []
 
 
 def cut_all(seconds: float | None, seed: int, shown: bool = False) -> list[cutting.Tally]:
