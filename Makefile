@@ -48,7 +48,7 @@ test: test-fast
 
 test-boards: .venv/.dev
 	@scripts/packages $(BOARDS) mosquitto mosquitto-clients >&2
-	$(BIN)/pytest -n 2 --dist loadfile -m emulator $(ARGS)
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m emulator $(ARGS)
 
 torture: .venv/.dev
 	@scripts/packages $(BOARDS) mosquitto mosquitto-clients >&2

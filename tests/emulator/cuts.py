@@ -39,7 +39,8 @@ async def survive(folder: Path, board: str, cuts: int, seed: int = 1) -> Survive
         await made.power_on(Options(board), panel=panel)
         while struck < cuts:
             more = range(portions, portions + _BATCH)
-            struck += await strike(made, f"{seed} {portions}", asker.run(more))
+            work = asker.run(more)
+            struck += await strike(made, f"{seed} {portions}", work, asker.answered)
             portions = more.stop
             if portions % PORTIONS == 0:  # the registers are used up: read and cleared
                 given += counter[0:PORTIONS]

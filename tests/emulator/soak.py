@@ -9,6 +9,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -26,10 +27,13 @@ SESSIONS = 4
 GROWTH = 512  # bytes between two samples that are no leak: turns differ a little in what they keep
 _CALLS_EVERY = 5
 _ANSWER_S = 60.0
+_OPEN_TURNS = 2
+_PAUSE_S = 0.5  # 100,000 asks an hour are the most that a device takes
 _LIMITS = """
 [limits]
 asks_per_hour = 100000
 asks_burst = 1000
+open_turns = %d
 """
 
 
@@ -56,7 +60,7 @@ async def soak(folder: Path, turns: int, samples: int) -> list[Heap]:
     """
     found: list[Heap] = []
     panel = Panel()
-    async with site(folder, Talk(), config=_LIMITS) as made:
+    async with site(folder, Talk(), config=_LIMITS % _OPEN_TURNS) as made:
         options = replace(Options("rv32"), heap_bytes=HEAP_BYTES)
         await made.power_on(options, panel=panel)
         await made.online()
@@ -75,19 +79,31 @@ async def soak(folder: Path, turns: int, samples: int) -> list[Heap]:
 
 
 async def _turns(made: Site, numbers: Iterator[int], count: int) -> None:
+    """Ask, with as many asks open as the agent has turns; the next one follows an answer."""
     messages = aiter(made.client.messages)
-    for _ in range(count):
-        number = next(numbers)
-        ask = {"text": f"turn {number}", "id": f"{number}", "session": f"s{number % SESSIONS}"}
-        await made.client.publish(f"mote/{DEVICE}/in", json.dumps(ask), qos=1)
+    free = deque(f"s{number}" for number in range(SESSIONS))
+    open_asks: dict[str, dict[str, str]] = {}
+    asked = 0
+    while asked < count or open_asks:
+        while asked < count and len(open_asks) < _OPEN_TURNS:
+            number = next(numbers)
+            ask = {"text": f"turn {number}", "id": f"{number}", "session": free.popleft()}
+            open_asks[ask["id"]] = ask
+            await made.client.publish(f"mote/{DEVICE}/in", json.dumps(ask), qos=1)
+            asked += 1
         async with asyncio.timeout(_ANSWER_S):
-            answer: dict[str, str] = {}
-            while answer.get("id") != ask["id"]:
-                message = await anext(messages)
-                if message.topic.value.endswith("/out"):
-                    answer = json.loads(message.payload)
-        if answer["status"] != "done":
-            raise MoteError(f"turn {number}: {answer}")
+            message = await anext(messages)
+        if not message.topic.value.endswith("/out"):
+            continue
+        answer = json.loads(message.payload)
+        if answer["status"] == "refused" and "an hour" in answer["text"]:
+            await asyncio.sleep(_PAUSE_S)
+            again = json.dumps(open_asks[answer["id"]])
+            await made.client.publish(f"mote/{DEVICE}/in", again, qos=1)
+        elif answer["status"] == "done":
+            free.append(open_asks.pop(answer["id"])["session"])
+        else:
+            raise MoteError(f"a wrong answer: {answer}")
 
 
 def grown(found: list[Heap]) -> int:

@@ -8,7 +8,7 @@ import json
 import random
 import re
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
@@ -24,6 +24,7 @@ CONFIG = """
 path = ["tools"]
 modules = ["dispenser"]
 """
+_SHORTEST_S, _LONGEST_S, _LONGER = 0.05, 0.4, 1.1
 _PORTION = re.compile(r"portion (\d+)$")
 
 
@@ -69,6 +70,10 @@ class Asker:
         self.answers: dict[str, set[bytes]] = defaultdict(set)
         self._client = made.client
 
+    def answered(self) -> int:
+        """How many asks have an answer."""
+        return sum(bool(found) for found in self.answers.values())
+
     async def run(self, portions: range, open_at_once: int = 3) -> None:
         """Until each has been answered."""
         await self._client.subscribe(f"mote/{DEVICE}/out", qos=1)
@@ -101,17 +106,25 @@ class Asker:
                     self.answers[answer["id"]].add(message.payload)
 
 
-async def strike(made: Site, seed: str, work: Awaitable[None]) -> int:
-    """Cut the board's power at random moments until `work` is done; returns how many times."""
+async def strike(made: Site, seed: str, work: Awaitable[None], progress: Callable[[], int]) -> int:
+    """Cut the board's power at random moments until `work` is done; returns how many times.
+
+    The moments are as early as they can be: the power stays longer for as long as nothing is
+    achieved, which `progress` counts. What that takes depends on the machine, and on a bridge,
+    which may wait for a second before it lets a CONNECT pass.
+    """
     rng = random.Random(seed)
     cuts = 0
+    longest_s = _LONGEST_S
     task = asyncio.ensure_future(work)
     try:
         while not task.done():
-            await asyncio.wait([task], timeout=rng.uniform(0.05, 1.2))
+            before = progress()
+            await asyncio.wait([task], timeout=rng.uniform(_SHORTEST_S, longest_s))
             if not task.done():
                 await made.machine.power_cut()
                 cuts += 1
+            longest_s = _LONGEST_S if progress() > before else longest_s * _LONGER
         await task
     finally:
         task.cancel()
