@@ -196,6 +196,7 @@ async def _heard(client: aiomqtt.Client) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -213,6 +214,7 @@ async def test_others_are_kept_out(
                 pass
 
 
+@pytest.mark.slow
 async def test_a_device_that_is_added_while_it_runs_gets_in(site: Site, mosquitto: str) -> None:
     async with site.broker(mosquitto) as process:
         await asyncio.to_thread(
@@ -232,6 +234,7 @@ async def test_a_device_that_is_added_while_it_runs_gets_in(site: Site, mosquitt
                     await asyncio.sleep(0.05)  # it reads the files when it gets round to it
 
 
+@pytest.mark.slow
 async def test_the_bridge_takes_a_device_there_over_tls(site: Site, mosquitto: str) -> None:
     session = mqtt.Session(
         "mote-moss",

@@ -69,6 +69,7 @@ async def test_presence_is_told_and_taken_back(
                     return
 
 
+@pytest.mark.slow
 async def test_a_clone_makes_both_wait_instead_of_storming_the_broker(
     runtime: Runtime, stage_of: Callable[..., Any]
 ) -> None:

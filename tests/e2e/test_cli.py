@@ -141,6 +141,7 @@ def test_from_enrolment_to_audit(site: Site, runtime: Runtime) -> None:
     assert gateway.wait(10) == 0
 
 
+@pytest.mark.slow
 def test_an_edited_log_is_found(site: Site, runtime: Runtime) -> None:
     site.mote("enroll", DEVICE, "--out", DEVICE)
     site.start([MOTE, "gateway"], b"connected")
@@ -160,6 +161,7 @@ def test_an_edited_log_is_found(site: Site, runtime: Runtime) -> None:
     assert "begins anew" in site.mote("audit", "verify", DEVICE)
 
 
+@pytest.mark.slow
 def test_cancel_ends_the_turn_and_stops_the_tool(site: Site, runtime: Runtime) -> None:
     site.mote("enroll", DEVICE, "--out", DEVICE)
     site.start([MOTE, "gateway"], b"connected")
@@ -177,6 +179,7 @@ def test_cancel_ends_the_turn_and_stops_the_tool(site: Site, runtime: Runtime) -
     assert "cancelled nothing" in site.mote("cancel", DEVICE, "--timeout", "1", code=4)
 
 
+@pytest.mark.slow
 def test_who_is_not_enrolled_is_refused_and_listed(site: Site) -> None:
     runtime_free = [MOTED, "--config", f"{DEVICE}/moted.toml"]
     site.mote("enroll", DEVICE, "--out", DEVICE)
@@ -192,6 +195,7 @@ def test_who_is_not_enrolled_is_refused_and_listed(site: Site) -> None:
     assert "is not enrolled" in site.mote("cancel", DEVICE, code=1)
 
 
+@pytest.mark.slow
 def test_enrolled_again_a_device_begins_a_new_log_and_the_old_one_is_kept(site: Site) -> None:
     site.mote("enroll", DEVICE, "--out", "one")
     site.start([MOTE, "gateway"], b"connected")

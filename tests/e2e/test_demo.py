@@ -39,6 +39,7 @@ def test_the_main_job_runs_and_its_record_verifies(runtime: str, broker: str) ->
     assert result["records"] >= 12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_ended_early_it_leaves_nothing_behind(
     tmp_path: Path, number: signal.Signals, code: int

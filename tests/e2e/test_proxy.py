@@ -127,6 +127,7 @@ async def test_without_faults_every_byte_passes_both_ways(level: int, split: int
         assert not proxy.counts
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [faults.STALL, faults.DELAY, faults.SLOW])
 async def test_what_only_hinders_leaves_every_byte_as_it_is(kind: str) -> None:
     packets = _packets()[:6]
@@ -135,6 +136,7 @@ async def test_what_only_hinders_leaves_every_byte_as_it_is(kind: str) -> None:
     assert set(proxy.counts) == {kind}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(faults.ENDS))
 async def test_what_ends_a_connection_leaves_nothing_out_before(kind: str) -> None:
     packets = _packets()

@@ -59,6 +59,7 @@ def test_installed_bare_it_has_the_daemon_and_says_what_the_rest_needs(tmp_path:
     assert "pip install 'mote-agent[gateway]'" in mote.stderr
 
 
+@pytest.mark.slow
 def test_every_command_of_the_readme_exists() -> None:
     text = (ROOT / "README.md").read_text()
     mote = Path(sys.executable).with_name("mote")
